@@ -1,0 +1,53 @@
+/*
+ * The Admin API as functions: a request struct in, a response struct out; no sockets, no nginx. Runs on the store thread.
+ * Routes are one table (path pattern, methods, handler); generated endpoints of entities follow from the entity tables.
+ * Facts: admin_api.json.
+ */
+#ifndef SB_ADMIN_H
+#define SB_ADMIN_H
+
+#include "core/store/store.h"
+#include "core/settings/settings.h"
+
+typedef struct sb_admin sb_admin_t;
+
+typedef struct sb_admin_request {
+    sb_str_t method;        /* "GET" */
+    sb_str_t path;          /* raw, still percent-encoded, no query */
+    sb_str_t query;         /* raw */
+    sb_str_t content_type;  /* empty: none */
+    sb_str_t body;
+    sb_str_t origin;        /* CORS request headers, empty: none */
+    sb_str_t acrh;          /* Access-Control-Request-Headers */
+} sb_admin_request_t;
+
+typedef struct sb_admin_header { char *name, *value; } sb_admin_header_t;
+
+typedef struct sb_admin_response {
+    int status;
+    char *body;             /* malloc'ed; NULL: empty */
+    size_t body_len;
+    sb_admin_header_t *headers; /* Content-Type, Allow, CORS …; not Server, Content-Length, latency */
+    size_t n_headers;
+} sb_admin_response_t;
+
+/* What the endpoints need from the node; every callback may be NULL. */
+typedef struct sb_admin_host {
+    const sb_settings_t *settings;
+    json_t *(*node_status)(void *arg);                 /* /status: server, memory … (new reference) */
+    void (*set_log_level)(int level, int timeout, void *arg);
+    const char *node_id, *hostname;
+    void *arg;
+} sb_admin_host_t;
+
+sb_admin_t *sb_admin_new(const sb_admin_host_t *host);
+void sb_admin_free(sb_admin_t *a);
+/* Whether this request may write (decides group commit); by method and path only. */
+bool sb_admin_is_write(const sb_admin_request_t *req);
+/* Fills *res completely; never fails. Returns SB_OK when writes are to be kept, SB_DECLINED when they are to be undone. */
+int sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_admin_response_t *res);
+/* Replaces *res by the interface's 500 (a commit that failed). */
+void sb_admin_commit_failed(sb_admin_response_t *res);
+void sb_admin_response_free(sb_admin_response_t *res);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The read model: an LMDB environment in the prefix, written by control's store thread, read lock-free by proxy workers.
+ * One row per entity (compact JSON behind a fixed header), index rows (unique keys, foreign keys, router index), an event log, and meta.
+ * NOSYNC, no WRITEMAP; a boot id, format number and record sequence decide at start whether it is kept or rebuilt (into a
+ * new file, renamed before readers open it).
+ *
+ * Readers: open after fork, one sb_model_reader_t per worker; a read transaction lasts one event-loop turn at most
+ * (begin/end; cheap renew/reset). Pointers handed out are valid until end().
+ */
+#ifndef SB_MODEL_H
+#define SB_MODEL_H
+
+#include "core/base/base.h"
+#include "core/base/uuid.h"
+#include "core/entities/entities.h"
+
+#define SB_MODEL_FORMAT 1
+
+/* ---------- shared runtime state: <prefix>/run/state, MAP_SHARED, created by control or the supervisor ---------- */
+#define SB_RT_MAGIC 0x53425254u
+#define SB_RT_WORKERS 256
+typedef struct sb_runtime {
+    uint32_t magic, size;
+    _Alignas(64) uint64_t event_seq;     /* last event committed to the read model; release store by control */
+    _Alignas(64) uint64_t routing_gen;   /* moved by routing entities and plugins only */
+    _Alignas(64) uint64_t model_epoch;   /* moves when the model was rebuilt into a new file: reopen */
+    _Alignas(64) uint64_t log_level;     /* nginx level + 1; 0: as configured */
+    _Alignas(64) uint64_t connections[6]; /* accepted, active, handled, reading, waiting, writing */
+    uint64_t total_requests;
+    uint64_t lua_entries;                /* how often a request entered Lua: proves that chains without Lua never do */
+    uint64_t lua_gc_kb[SB_RT_WORKERS];   /* by worker slot */
+    uint64_t lua_pid[SB_RT_WORKERS];
+} sb_runtime_t;
+
+/* Maps the file, creating it (0600) when create. *out stays mapped until sb_runtime_unmap. */
+int sb_runtime_map(const char *path, bool create, sb_runtime_t **out, sb_err_t *err);
+void sb_runtime_unmap(sb_runtime_t *rt);
+
+/* ---------- writer (one per node) ---------- */
+typedef struct sb_model_writer sb_model_writer_t;
+
+typedef struct sb_model_state { uint64_t record_seq; bool usable; } sb_model_state_t;
+
+/* Opens or creates dir/model.mdb. *state tells whether its content can be kept (same boot id, format, store id) and up to
+ * which record sequence it is. */
+int sb_model_writer_open(const char *dir, const char *store_id, sb_runtime_t *rt, sb_model_writer_t **out, sb_model_state_t *state, sb_err_t *err);
+void sb_model_writer_close(sb_model_writer_t *w);
+/* Rebuild into a new file: begin, put everything, commit; on commit it replaces the old one and model_epoch moves. */
+int sb_model_rebuild_begin(sb_model_writer_t *w, sb_err_t *err);
+
+int sb_model_txn_begin(sb_model_writer_t *w, sb_err_t *err);
+int sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err);    /* LMDB nested transaction */
+int sb_model_txn_release(sb_model_writer_t *w, sb_err_t *err);
+void sb_model_txn_rollback_to(sb_model_writer_t *w);
+/* Row written (old NULL: new). Keeps every index, the router's too, in step, and appends the event
+ * {"op":"create|update|delete","entity","id","ws", …}. row NULL: deleted. version: record sequence of the write. */
+int sb_model_put(sb_model_writer_t *w, const sb_entity_t *e, const char *ws, uint64_t version, const json_t *row, const json_t *old, sb_err_t *err);
+/* An event without a row (log level, cache purge, plugin broadcast): kept in order with the others. */
+int sb_model_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err);
+/* Commits, then publishes event_seq and routing_gen (release), so that a reader that sees them finds the rows. */
+int sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err);
+void sb_model_txn_abort(sb_model_writer_t *w);
+/* Called after each commit, on the committing thread: wake the workers. */
+void sb_model_on_commit(sb_model_writer_t *w, void (*fn)(void *arg), void *arg);
+
+/* ---------- reader (one per worker) ---------- */
+typedef struct sb_model_reader sb_model_reader_t;
+
+typedef struct sb_row {
+    sb_uuid_t id;
+    uint64_t version;
+    sb_str_t json;         /* borrowed until end() */
+} sb_row_t;
+
+int sb_model_reader_open(const char *dir, sb_runtime_t *rt, sb_model_reader_t **out, sb_err_t *err);
+void sb_model_reader_close(sb_model_reader_t *r);
+/* Nestable; begin also reopens when model_epoch moved. SB_ERROR only when the environment is gone. */
+int sb_model_begin(sb_model_reader_t *r, sb_err_t *err);
+void sb_model_end(sb_model_reader_t *r);
+/* Ends and begins again: the newest snapshot. */
+int sb_model_refresh(sb_model_reader_t *r, sb_err_t *err);
+
+bool sb_model_get(sb_model_reader_t *r, const sb_entity_t *e, const sb_uuid_t *id, sb_row_t *out);
+/* By unique field, or by cache key (field "cache_key", value the full cache-key string). ws NULL: default workspace. */
+bool sb_model_find(sb_model_reader_t *r, const sb_entity_t *e, const char *field, const char *ws, sb_str_t value, sb_row_t *out);
+/* Children whose foreign `field` is `parent`; parent NULL: those where it is null (only plugins: global by "scope").
+ * fn returns false to stop. */
+void sb_model_children(sb_model_reader_t *r, const sb_entity_t *child, const char *field, const sb_uuid_t *parent,
+                       bool (*fn)(const sb_row_t *row, void *arg), void *arg);
+/* Plugins that name no route, service or consumer. */
+void sb_model_global_plugins(sb_model_reader_t *r, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
+void sb_model_each(sb_model_reader_t *r, const sb_entity_t *e, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
+uint64_t sb_model_count(sb_model_reader_t *r, const sb_entity_t *e);
+uint64_t sb_model_event_seq(sb_model_reader_t *r);
+const char *sb_model_default_ws(sb_model_reader_t *r);
+/* Events after `from`, in order. SB_DECLINED: older than the log keeps; flush everything and continue from event_seq. */
+int sb_model_events(sb_model_reader_t *r, uint64_t from, void (*fn)(uint64_t seq, const json_t *event, void *arg), void *arg);
+/* Raw index access for the router: the LMDB cursor lives in router.c through model_int.h. */
+
+#endif

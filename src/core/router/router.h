@@ -1,0 +1,59 @@
+/*
+ * Routing on the read model: index rows per (host pattern, path prefix) kept by the writer, so that neither lookup nor edit
+ * grows with the number of routes for hosts, prefixes and equalities. Order of precedence: facts/expressions.json
+ * traditional_compatible_priority and tie_break (default flavour), traditional_order (router_flavor=traditional).
+ * Regex paths live in their own ordered rows, pre-filtered by literal prefix.
+ */
+#ifndef SB_ROUTER_H
+#define SB_ROUTER_H
+
+#include "core/model/model.h"
+
+typedef struct sb_router sb_router_t; /* one per worker; compiled regexes and flavour */
+
+typedef struct sb_route_request {
+    sb_str_t method, scheme, host; /* host: Host header without port, as sent; scheme "http"|"https" … */
+    uint16_t port;                 /* of the Host header, or the listener's */
+    sb_str_t path;                 /* normalised (sb_router_normalise_path), no query */
+    sb_str_t sni;                  /* empty when not TLS */
+    sb_str_t src_ip, dst_ip;
+    uint16_t src_port, dst_port;
+    /* Returns the n-th value of a request header (name lower-case), false when there are no more. */
+    bool (*header)(void *arg, sb_str_t name, unsigned n, sb_str_t *value);
+    void *arg;
+} sb_route_request_t;
+
+#define SB_ROUTER_CAPTURES 32
+typedef struct sb_route_match {
+    sb_uuid_t route;
+    uint64_t version;
+    sb_row_t row;                    /* the route row, borrowed until sb_model_end */
+    bool has_path, is_regex;
+    size_t prefix_len;               /* bytes of request path that the matched path covers (strip_path) */
+    unsigned n_captures;             /* regex only: captures[0] is the whole match */
+    sb_str_t captures[SB_ROUTER_CAPTURES];
+    const char *capture_names[SB_ROUTER_CAPTURES]; /* NULL when unnamed; valid until the route changes */
+} sb_route_match_t;
+
+enum sb_router_flavor { SB_ROUTER_TRADITIONAL_COMPATIBLE, SB_ROUTER_TRADITIONAL, SB_ROUTER_EXPRESSIONS };
+
+sb_router_t *sb_router_new(sb_model_reader_t *reader, enum sb_router_flavor flavor);
+void sb_router_free(sb_router_t *r);
+/* Inside sb_model_begin/end. SB_OK, or SB_DECLINED when nothing matches. */
+int sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t *out);
+/* Drops what is cached of a route (its compiled regexes). */
+void sb_router_forget(sb_router_t *r, const sb_uuid_t *route);
+
+/* Request path as the router and strip_path see it: dot segments removed, repeated slashes merged, unreserved %XX decoded, other
+ * %xx upper-cased. Writes at most `len` bytes to out; returns the length. Facts: matching_rules.path_normalisation. */
+size_t sb_router_normalise_path(const char *path, size_t len, char *out);
+/* Upstream path (facts path_handling v0/v1). request_path normalised; service_path may be empty; out must hold
+ * service_path.len + request_path.len + 2. Returns the length. */
+size_t sb_router_upstream_path(sb_str_t service_path, sb_str_t request_path, size_t matched_len, bool strip, bool v1, char *out);
+
+/* --- writer side, called by sb_model_put for routes --- */
+struct sb_index_row { sb_str_t key, value; };
+/* The index rows of a route; fn is called for each. */
+int sb_router_index_rows(const json_t *route, int (*fn)(const struct sb_index_row *row, void *arg), void *arg, sb_err_t *err);
+
+#endif

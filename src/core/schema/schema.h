@@ -1,0 +1,86 @@
+/*
+ * The schema engine: field tables in, validation, defaults, transformations, form decoding and descriptions out.
+ * One table (native C, or built from the JSON form that a Lua schema.lua is turned into) is the only place where a
+ * field's facts stand. Facts: entities.json schema_semantics, validators; validation_examples.json.
+ *
+ * Values are jansson; "unset" is JSON null in rows that have been processed, absent in input.
+ * A schema is immutable once made and may be read from any thread; custom Lua checks go through sb_schema_hooks_t.
+ */
+#ifndef SB_SCHEMA_H
+#define SB_SCHEMA_H
+
+#include "core/base/base.h"
+#include "core/base/pool.h"
+#include "silverback/schema.h" /* struct sb_field, the field table rows: public, plugins write them too */
+
+typedef struct sb_schema sb_schema_t;
+
+enum sb_op { SB_OP_INSERT, SB_OP_UPDATE, SB_OP_UPSERT }; /* POST; PATCH; PUT */
+
+/* What a check may need from its host. All optional; NULL members fall back to the real thing or to "cannot". */
+typedef struct sb_schema_hooks {
+    double (*now)(void *arg);                             /* seconds with fraction; NULL: the clock */
+    void (*uuid)(void *arg, char out[37]);                /* NULL: sb_uuid_v4 */
+    /* Runs the Lua function `ref` (a custom_validator, custom_entity_check or shorthand func of a Lua schema) on `value`.
+     * SB_OK (for shorthands *out is the replacement), SB_DECLINED with err->message, SB_ERROR. */
+    int (*lua_call)(void *arg, const char *plugin, int ref, json_t *value, json_t **out, sb_err_t *err);
+    void *arg;
+    bool expressions; /* router_flavor=expressions: the variant tables apply */
+} sb_schema_hooks_t;
+
+/* --- making schemas --- */
+
+/* From a native table. `def` must outlive the schema (static). Aborts on a malformed table: it is our bug. */
+sb_schema_t *sb_schema_from_table(const struct sb_schema_def *def);
+/* From the JSON form of a Lua plugin schema (facts form: {"name","fields":[{"name":{…}}…],"entity_checks":[…]}; functions
+ * appear as {"lua_ref": n}). *err names the field and what is wrong with its definition (metaschema violations). */
+int sb_schema_from_json(const char *name, const json_t *def, sb_schema_t **out, sb_err_t *err);
+void sb_schema_free(sb_schema_t *s);
+/* The /schemas answer: {"fields":[{"name":{…}}…],"entity_checks":[…], …}. New reference. */
+json_t *sb_schema_describe(const sb_schema_t *s);
+
+/* --- plugin configurations ("config" of the plugins entity is chosen by `name`) --- */
+
+typedef struct sb_plugin_schema {
+    const char *name;
+    const sb_schema_t *schema;      /* whole plugin schema: top level overrides (protocols, consumer …) and config */
+    const struct sb_plugin *native; /* NULL for Lua */
+    int priority;
+    const char *version;
+} sb_plugin_schema_t;
+
+/* The set of enabled plugins; filled once at start (native registry, then Lua), then read-only. */
+void sb_plugin_schemas_add(const sb_plugin_schema_t *ps);
+const sb_plugin_schema_t *sb_plugin_schemas_find(const char *name); /* NULL: not enabled */
+const sb_plugin_schema_t *const *sb_plugin_schemas_all(size_t *n);  /* by priority descending, name descending */
+void sb_plugin_schemas_clear(void);                                  /* tests */
+
+/* --- using schemas --- */
+
+/*
+ * Validates `input` (an object; not changed) for `op` and returns the complete row in *out (new reference): shorthands
+ * translated, defaults and auto fields filled, sets deduplicated, unset fields null. For SB_OP_UPDATE `current` is the
+ * stored row: the result is the merged row, rules as in facts (records merge, null resets). Otherwise current is NULL, or
+ * for UPSERT the row that is replaced.
+ * Foreign fields must already be {"id": …} objects. Errors: code 2 with `fields` in the interface's shape and texts.
+ */
+int sb_schema_process(const sb_schema_t *s, enum sb_op op, const json_t *input, const json_t *current,
+                      const sb_schema_hooks_t *hooks, json_t **out, sb_err_t *err);
+
+/* What the Admin API shows of a stored row: adds write-through deprecated shorthands, computes ttl; new reference. */
+json_t *sb_schema_present(const sb_schema_t *s, const json_t *row);
+
+/* Form arguments (name → string or array of strings, in order) to an object, typed by the schema (NULL: untyped).
+ * Array, nested and map key forms as facts/admin_api.json form_encoding. For `plugins` the config's schema is found by
+ * the form's own "name", or `plugin_name` when given (PATCH). New reference; unparsable values stay strings, so that
+ * validation reports them. */
+json_t *sb_schema_decode_form(const sb_schema_t *s, const char *plugin_name, const json_t *args);
+
+/* Fills the C struct that a native table's offsets describe from a processed value. Strings and arrays live in `pool`.
+ * SB_ERROR when the value does not fit the table (then it was not processed by it). */
+int sb_schema_decode_struct(const struct sb_field *fields, const json_t *value, sb_pool_t *pool, void *out, sb_err_t *err);
+
+/* Lua-pattern matching ("%" patterns of validators and plugins). true when `pattern` is found in text. */
+bool sb_lua_pattern_match(const char *text, size_t len, const char *pattern);
+
+#endif

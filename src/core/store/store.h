@@ -1,0 +1,103 @@
+/*
+ * The record: the durable truth, SQL, behind one DAO. Every write goes through sb_dao_*; a transaction groups writes,
+ * and its commit is: read-model transaction built, SQL commit (fsync), read-model commit with events, answer (DESIGN 1).
+ *
+ * Threads: a store belongs to one thread (the store thread in control, main in the CLI). The writer lock file keeps one
+ * writer per prefix.
+ *
+ * Rows are jansson objects as sb_schema_process() returns them. Every row has a version (change-log sequence of its last
+ * write) and a workspace id. Facts: admin_api.json error_codes, entities.json.
+ */
+#ifndef SB_STORE_H
+#define SB_STORE_H
+
+#include "core/entities/entities.h"
+#include "core/base/uuid.h"
+
+typedef struct sb_store sb_store_t;
+struct sb_model_writer; /* core/model/model.h */
+
+/* The backend seam: sqlite here, postgres later. Defined in store_int.h. */
+struct sb_store_ops;
+extern const struct sb_store_ops sb_store_sqlite;
+
+typedef struct sb_store_config {
+    const char *path;                    /* sqlite: file; created 0600 */
+    struct sb_model_writer *model;       /* fed at each commit; NULL: none (tools, tests) */
+    sb_schema_hooks_t hooks;
+    bool in_memory;                      /* tests */
+} sb_store_config_t;
+
+int sb_store_open(const struct sb_store_ops *ops, const sb_store_config_t *cfg, sb_store_t **out, sb_err_t *err);
+void sb_store_close(sb_store_t *s);
+/* Numbered steps; open() runs those pending on sqlite. Status as JSON for `migrations status`. */
+int sb_store_migrate(sb_store_t *s, sb_err_t *err);
+json_t *sb_store_migration_status(sb_store_t *s);
+/* Sequence of the last committed change. */
+uint64_t sb_store_seq(sb_store_t *s);
+const char *sb_store_default_workspace(sb_store_t *s); /* its uuid text */
+/* Rebuilds the read model from the record when model's meta says it is behind, foreign or of another boot. */
+int sb_store_sync_model(sb_store_t *s, sb_err_t *err);
+
+/* --- transactions: nestable as savepoints; without one each write is its own --- */
+int sb_store_begin(sb_store_t *s, sb_err_t *err);
+int sb_store_savepoint(sb_store_t *s, sb_err_t *err);      /* inside begin */
+int sb_store_release(sb_store_t *s, sb_err_t *err);        /* keeps the savepoint's writes */
+int sb_store_rollback_to(sb_store_t *s, sb_err_t *err);    /* undoes them, model and events included */
+int sb_store_commit(sb_store_t *s, sb_err_t *err);         /* SB_ERROR: nothing was applied, or it is replayed from the log */
+void sb_store_rollback(sb_store_t *s);
+
+/* --- the DAO. ws NULL: the default workspace. Returned rows are new references. --- */
+typedef struct sb_dao_opts {
+    const char *ws;
+    const char *by;        /* select/update/upsert/delete by this unique field instead of id; NULL: id */
+} sb_dao_opts_t;
+
+/* key: uuid text, or with opts->by the unique value. SB_DECLINED code 6 when absent, 1 when the key is not a uuid. */
+int sb_dao_select(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao_opts_t *o, json_t **row, sb_err_t *err);
+/* By cache_key: fields is an object of the key's members (foreign as {"id"}); code 6 when absent. */
+int sb_dao_select_by_cache_key(sb_store_t *s, const sb_entity_t *e, const json_t *fields, const sb_dao_opts_t *o, json_t **row, sb_err_t *err);
+int sb_dao_insert(sb_store_t *s, const sb_entity_t *e, const json_t *input, const sb_dao_opts_t *o, json_t **row, sb_err_t *err);
+int sb_dao_update(sb_store_t *s, const sb_entity_t *e, const char *key, const json_t *input, const sb_dao_opts_t *o, json_t **row, sb_err_t *err);
+int sb_dao_upsert(sb_store_t *s, const sb_entity_t *e, const char *key, const json_t *input, const sb_dao_opts_t *o, json_t **row, sb_err_t *err);
+/* Cascades as on_delete says, code 4 when restricted. SB_OK also when absent; *existed (may be NULL) tells. */
+int sb_dao_delete(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao_opts_t *o, bool *existed, sb_err_t *err);
+
+typedef struct sb_page_opts {
+    const char *ws;
+    size_t size;               /* 1..1000; 0: 100 */
+    const char *offset;        /* token of the page before; NULL: first. Bad token: code 7 */
+    const char *const *tags;   /* NULL-ended; NULL: no filter */
+    bool tags_any;             /* "a/b": any instead of all */
+    const char *foreign_field, *foreign_id; /* children of one parent */
+    bool newest_first;         /* created_at desc, id (targets) */
+} sb_page_opts_t;
+
+/* *rows: new array; *next: malloc'ed token or NULL at the end. */
+int sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, json_t **rows, char **next, sb_err_t *err);
+/* All rows of all workspaces, streaming. fn returns SB_OK to go on. row is borrowed. */
+int sb_dao_each(sb_store_t *s, const sb_entity_t *e, int (*fn)(json_t *row, const char *ws, uint64_t version, void *arg), void *arg, sb_err_t *err);
+/* Tag listing for /tags: [{entity_name, entity_id, tag}], paged like sb_dao_page. tag NULL: all. */
+int sb_dao_tags(sb_store_t *s, const char *tag, const sb_page_opts_t *o, json_t **rows, char **next, sb_err_t *err);
+
+/* The change log, oldest first, after `from`: fn(seq, {"entity","op","id","ws","time","row"/"old"}). */
+int sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const json_t *change, void *arg), void *arg, sb_err_t *err);
+
+/* --- the store thread (store/thread.c): a queue of jobs, run in order; jobs that queued up share one durable commit --- */
+typedef struct sb_store_thread sb_store_thread_t;
+typedef struct sb_job {
+    struct sb_job *next;
+    /* On the store thread, inside a savepoint when writes is true. Returns SB_OK to keep its writes, else they are undone. */
+    int (*run)(sb_store_t *s, struct sb_job *job);
+    /* On the store thread after the commit is durable and served (committed true), or failed (false), or for reads after run.
+     * It must only hand the job back to its owner (queue + eventfd). */
+    void (*done)(struct sb_job *job, bool committed);
+    bool writes;
+    void *data;
+} sb_job_t;
+
+int sb_store_thread_start(sb_store_t *s, sb_store_thread_t **out, sb_err_t *err); /* takes the store over */
+void sb_store_thread_submit(sb_store_thread_t *t, sb_job_t *job);                  /* any thread; never blocks long */
+void sb_store_thread_stop(sb_store_thread_t *t);                                   /* finishes what is queued, closes the store */
+
+#endif
