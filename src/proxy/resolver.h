@@ -1,0 +1,73 @@
+/*
+ * Names to addresses, asynchronously, in a proxy worker's event loop: hosts file, search domains and ndots of resolv.conf,
+ * the dns_* settings (resolver_* with new_dns_client), a bounded cache with negative and stale answers. Upstream hosts and
+ * Lua's cosockets both ask here, because nginx's own resolver knows neither hosts file nor search domains.
+ *
+ * One resolver per worker; everything runs on the worker's only thread. IP literals and "localhost" never wait.
+ *
+ *     switch (sb_resolver_lookup(name, len, &addrs, &why)) {
+ *     case SB_OK:       addrs may be used until the next turn of the event loop, or longer with sb_addrs_ref()
+ *     case SB_DECLINED: known to fail; why says how
+ *     case SB_AGAIN:    sb_resolver_start(&query, …) and wait for query.done
+ *     }
+ */
+#ifndef SB_RESOLVER_H
+#define SB_RESOLVER_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "core/base/base.h"
+#include "core/settings/settings.h"
+
+#ifndef SB_AGAIN
+#define SB_AGAIN 2
+#endif
+
+typedef struct sb_addr {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa;              /* port 0: the caller knows it */
+    socklen_t len;     /* of the member in use */
+    uint8_t text_len;
+    char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */
+} sb_addr_t;
+
+/* The addresses of one name; immutable but for the counters, shared by everyone who asked. At least one. */
+typedef struct sb_addrs {
+    uint32_t refs;
+    uint32_t turn; /* sb_addrs_next() */
+    uint32_t n;
+    sb_addr_t addr[];
+} sb_addrs_t;
+
+sb_addrs_t *sb_addrs_ref(sb_addrs_t *a);
+void sb_addrs_unref(sb_addrs_t *a); /* NULL is fine */
+/* The next address in turn, so that callers spread over all of them. */
+const sb_addr_t *sb_addrs_next(sb_addrs_t *a);
+
+/* A lookup under way. Embed it in what waits; the resolver keeps only a link to it. */
+typedef struct sb_query sb_query_t;
+struct sb_query {
+    /* Called once, from the event loop, never inside sb_resolver_start(). Either addrs (borrowed: sb_addrs_ref() to keep) or,
+     * with addrs NULL, why: a static text such as "dns server error: 3 name error". The query may be reused from here on. */
+    void (*done)(sb_query_t *q, sb_addrs_t *addrs, const char *why);
+    void *data;
+    ngx_queue_t link; /* the resolver's */
+    bool active;      /* the resolver's: set between start and done or cancel. Zero before the first start */
+};
+
+/* In the worker, after fork. SB_DECLINED when a setting is wrong (a server's address …). */
+int sb_resolver_init(const sb_settings_t *s, ngx_log_t *log, sb_err_t *err);
+/* At the worker's end. Queries under way are dropped without a call of done. */
+void sb_resolver_done(void);
+/* The answer from the cache, without allocating when there is one. A stale answer is given while it is refreshed. */
+int sb_resolver_lookup(const char *name, size_t len, sb_addrs_t **addrs, const char **why);
+/* After SB_AGAIN: joins the lookup of this name if there is one, else begins it. name is copied. */
+void sb_resolver_start(const char *name, size_t len, sb_query_t *q);
+/* The waiter goes away: done will not be called. Harmless when the query is not active. */
+void sb_resolver_cancel(sb_query_t *q);
+
+#endif
