@@ -29,8 +29,8 @@ typedef struct sb_addr {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-    } sa;              /* port 0: the caller knows it */
-    socklen_t len;     /* of the member in use */
+    } sa;          /* port 0: the caller knows it */
+    socklen_t len; /* of the member in use */
     uint8_t text_len;
     char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */
 } sb_addr_t;

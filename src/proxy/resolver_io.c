@@ -1,0 +1,294 @@
+/*
+ * c-ares in nginx's event loop. c-ares opens the sockets and tells by sock_state() which of them it wants to hear about; each
+ * gets an ngx_connection_t, level-triggered because c-ares need not drain a TCP socket in one call. One timer follows
+ * ares_timeout(). Nothing here knows of caches or waiters: a question goes in, done() comes out.
+ *
+ * Start reading at sb_resolver_io_ask().
+ */
+#include "proxy/resolver_int.h"
+
+#include <ngx_event.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The defaults of older c-ares keep a request waiting for more than a minute when the name server is dead. */
+#define OLD_TIMEOUT_MS 5000
+#define OLD_TRIES      4
+#define TIMEOUT_MS     2000
+#define TRIES          3
+
+static struct {
+    ares_channel channel;
+    ngx_event_t timer;
+    ngx_connection_t timer_ident; /* what nginx's debug log shows of the timer: ev->data must look like a connection */
+    ngx_queue_t sockets;          /* struct sock */
+    ngx_log_t *log;
+    bool open, closing;
+} io;
+
+struct sock {
+    ngx_queue_t link;
+    ngx_connection_t *c;
+    ares_socket_t fd;
+};
+
+struct ask {
+    sb_resolver_io_done_pt done;
+    void *arg;
+};
+
+static void
+arm_timer(void)
+{
+    struct timeval tv, *t = ares_timeout(io.channel, NULL, &tv);
+    ngx_msec_t ms;
+
+    if (io.timer.timer_set)
+        ngx_del_timer(&io.timer);
+    if (t == NULL)
+        return;
+    ms = (ngx_msec_t)t->tv_sec * 1000 + (ngx_msec_t)t->tv_usec / 1000;
+    ngx_add_timer(&io.timer, ms + 1);
+}
+
+static void
+on_timer(ngx_event_t *ev)
+{
+    ares_process_fd(io.channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    arm_timer();
+}
+
+static void
+on_readable(ngx_event_t *ev)
+{
+    ngx_connection_t *c = ev->data;
+
+    ares_process_fd(io.channel, (ares_socket_t)c->fd, ARES_SOCKET_BAD);
+    arm_timer();
+}
+
+static void
+on_writable(ngx_event_t *ev)
+{
+    ngx_connection_t *c = ev->data;
+
+    ares_process_fd(io.channel, ARES_SOCKET_BAD, (ares_socket_t)c->fd);
+    arm_timer();
+}
+
+static struct sock *
+sock_find(ares_socket_t fd)
+{
+    ngx_queue_t *q;
+
+    for (q = ngx_queue_head(&io.sockets); q != ngx_queue_sentinel(&io.sockets); q = ngx_queue_next(q)) {
+        struct sock *s = ngx_queue_data(q, struct sock, link);
+
+        if (s->fd == fd)
+            return s;
+    }
+    return NULL;
+}
+
+static struct sock *
+sock_new(ares_socket_t fd)
+{
+    ngx_connection_t *c = ngx_get_connection(fd, io.log);
+    struct sock *s;
+
+    if (c == NULL)
+        return NULL; /* out of connections: the question ends by its timeout */
+    s = sb_calloc(sizeof(*s));
+    s->fd = fd;
+    s->c = c;
+    c->read->handler = on_readable;
+    c->write->handler = on_writable;
+    c->read->log = c->write->log = io.log;
+    c->read->resolver = 1; /* not a leaked connection when the worker ends */
+    ngx_queue_insert_tail(&io.sockets, &s->link);
+    return s;
+}
+
+static void
+sock_free(struct sock *s)
+{
+    ngx_connection_t *c = s->c;
+
+    /* c-ares closes the descriptor right after, but the kernel keeps it in epoll while a copy of it is open elsewhere. */
+    if (c->read->active)
+        ngx_del_event(c->read, NGX_READ_EVENT, 0);
+    if (c->write->active)
+        ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t)-1;
+    ngx_queue_remove(&s->link);
+    free(s);
+}
+
+static void
+want(ngx_event_t *ev, ngx_int_t event, bool on)
+{
+    if (on && !ev->active)
+        ngx_add_event(ev, event, NGX_LEVEL_EVENT);
+    else if (!on && ev->active)
+        ngx_del_event(ev, event, 0);
+}
+
+static void
+sock_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+    struct sock *s = sock_find(fd);
+
+    if (!readable && !writable) {
+        if (s != NULL)
+            sock_free(s);
+        return;
+    }
+    if (s == NULL)
+        s = sock_new(fd);
+    if (s == NULL)
+        return;
+    want(s->c->read, NGX_READ_EVENT, readable);
+    want(s->c->write, NGX_WRITE_EVENT, writable);
+}
+
+static int
+channel_new(bool own_times, ares_channel *out)
+{
+    struct ares_options o = {.sock_state_cb = sock_state, .lookups = "b", .timeout = TIMEOUT_MS, .tries = TRIES};
+    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS; /* "b": DNS only, the hosts file is ours */
+
+    return ares_init_options(out, &o, mask | (own_times ? ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES : 0));
+}
+
+/* Whether neither resolv.conf nor RES_OPTIONS says how long to wait. */
+static bool
+times_are_defaults(ares_channel channel)
+{
+    struct ares_options o = {0};
+    int mask = 0;
+    bool yes;
+
+    if (ares_save_options(channel, &o, &mask) != ARES_SUCCESS)
+        return false;
+    yes = o.timeout == OLD_TIMEOUT_MS && o.tries == OLD_TRIES;
+    ares_destroy_options(&o);
+    return yes;
+}
+
+int
+sb_resolver_io_open(const char *servers, ngx_log_t *log, sb_err_t *err)
+{
+    int rc = ares_library_init(ARES_LIB_INIT_ALL);
+
+    memset(&io, 0, sizeof(io));
+    io.log = log;
+    ngx_queue_init(&io.sockets);
+    if (rc == ARES_SUCCESS)
+        rc = channel_new(false, &io.channel);
+    if (rc == ARES_SUCCESS && times_are_defaults(io.channel)) {
+        ares_destroy(io.channel);
+        rc = channel_new(true, &io.channel);
+    }
+    if (rc != ARES_SUCCESS) {
+        sb_err_set(err, SB_E_NONE, "name resolver: %s", ares_strerror(rc));
+        return SB_ERROR;
+    }
+    if (servers != NULL && ares_set_servers_ports_csv(io.channel, servers) != ARES_SUCCESS) {
+        ares_destroy(io.channel);
+        return sb_err_set(err, SB_E_NONE, "name resolver: not a list of name servers: %s", servers);
+    }
+    io.timer_ident.fd = (ngx_socket_t)-1;
+    io.timer.handler = on_timer;
+    io.timer.data = &io.timer_ident;
+    io.timer.log = log;
+    io.timer.cancelable = 1;
+    io.open = true;
+    return SB_OK;
+}
+
+void
+sb_resolver_io_close(void)
+{
+    if (!io.open)
+        return;
+    io.closing = true;
+    if (io.timer.timer_set)
+        ngx_del_timer(&io.timer);
+    ares_destroy(io.channel);
+    io.open = false;
+    ares_library_cleanup();
+}
+
+static uint32_t
+least_ttl(const struct ares_addrinfo *ai)
+{
+    int ttl = INT_MAX;
+
+    for (const struct ares_addrinfo_node *n = ai->nodes; n != NULL; n = n->ai_next)
+        ttl = n->ai_ttl < ttl ? n->ai_ttl : ttl;
+    for (const struct ares_addrinfo_cname *c = ai->cnames; c != NULL; c = c->next)
+        ttl = c->ttl < ttl ? c->ttl : ttl;
+    return ttl < 0 ? 0 : (uint32_t)ttl;
+}
+
+static sb_addrs_t *
+addrs_from(const struct ares_addrinfo *ai)
+{
+    uint32_t n = 0;
+    sb_addrs_t *a;
+
+    for (const struct ares_addrinfo_node *node = ai->nodes; node != NULL; node = node->ai_next)
+        n += node->ai_family == AF_INET || node->ai_family == AF_INET6;
+    if (n == 0)
+        return NULL;
+    a = sb_addrs_new(n);
+    n = 0;
+    for (const struct ares_addrinfo_node *node = ai->nodes; node != NULL; node = node->ai_next) {
+        if (node->ai_family == AF_INET)
+            sb_addr_set(&a->addr[n++], AF_INET, &((const struct sockaddr_in *)(const void *)node->ai_addr)->sin_addr);
+        else if (node->ai_family == AF_INET6)
+            sb_addr_set(&a->addr[n++], AF_INET6, &((const struct sockaddr_in6 *)(const void *)node->ai_addr)->sin6_addr);
+    }
+    return a;
+}
+
+static void
+on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
+{
+    struct ask *ask = arg;
+    sb_addrs_t *addrs = NULL;
+    uint32_t ttl = 0;
+
+    if (status == ARES_SUCCESS && ai != NULL) {
+        addrs = addrs_from(ai);
+        ttl = least_ttl(ai);
+        if (addrs == NULL)
+            status = ARES_ENODATA;
+    }
+    if (ai != NULL)
+        ares_freeaddrinfo(ai);
+    if (!io.closing)
+        ask->done(ask->arg, status, addrs, ttl);
+    else
+        sb_addrs_unref(addrs);
+    free(ask);
+}
+
+void
+sb_resolver_io_ask(const char *name, int family, sb_resolver_io_done_pt done, void *arg)
+{
+    struct ares_addrinfo_hints hints = {.ai_family = family, .ai_flags = ARES_AI_NOSORT, .ai_socktype = SOCK_STREAM};
+    struct ask *ask = sb_malloc(sizeof(*ask));
+
+    *ask = (struct ask){done, arg};
+    ares_getaddrinfo(io.channel, name, NULL, &hints, on_answer, ask);
+    if (io.open)
+        arm_timer();
+}
