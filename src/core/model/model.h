@@ -41,11 +41,12 @@ typedef struct sb_model_writer sb_model_writer_t;
 
 typedef struct sb_model_state { uint64_t record_seq; bool usable; } sb_model_state_t;
 
-/* Opens or creates dir/model.mdb. *state tells whether its content can be kept (same boot id, format, store id) and up to
+/* Opens the model in dir (the file named by dir/current; one per rebuild) or creates a new one. *state tells whether its content can be kept (same boot id, format, store id) and up to
  * which record sequence it is. */
 int sb_model_writer_open(const char *dir, const char *store_id, sb_runtime_t *rt, sb_model_writer_t **out, sb_model_state_t *state, sb_err_t *err);
 void sb_model_writer_close(sb_model_writer_t *w);
-/* Rebuild into a new file: begin, put everything, commit; on commit it replaces the old one and model_epoch moves. */
+/* Rebuild into a new file: begin (a transaction is open then), put everything, sb_model_txn_commit; on commit it replaces
+ * the old one and model_epoch moves. sb_model_txn_abort keeps the old one. Puts append no events meanwhile: readers start over. */
 int sb_model_rebuild_begin(sb_model_writer_t *w, sb_err_t *err);
 
 int sb_model_txn_begin(sb_model_writer_t *w, sb_err_t *err);
@@ -53,7 +54,9 @@ int sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err);    /* LMDB nest
 int sb_model_txn_release(sb_model_writer_t *w, sb_err_t *err);
 void sb_model_txn_rollback_to(sb_model_writer_t *w);
 /* Row written (old NULL: new). Keeps every index, the router's too, in step, and appends the event
- * {"op":"create|update|delete","entity","id","ws", …}. row NULL: deleted. version: record sequence of the write. */
+ * {"op":"create|update|delete","entity","id","ws","version"} and, for update and delete, "old": the row before. row NULL:
+ * deleted. version: record sequence of the write. Safe to repeat (replay): the indexes follow what the model holds, not `old`.
+ * A workspaces row named "default" makes its id the default workspace. */
 int sb_model_put(sb_model_writer_t *w, const sb_entity_t *e, const char *ws, uint64_t version, const json_t *row, const json_t *old, sb_err_t *err);
 /* An event without a row (log level, cache purge, plugin broadcast): kept in order with the others. */
 int sb_model_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err);
@@ -67,7 +70,7 @@ void sb_model_on_commit(sb_model_writer_t *w, void (*fn)(void *arg), void *arg);
 typedef struct sb_model_reader sb_model_reader_t;
 
 typedef struct sb_row {
-    sb_uuid_t id;
+    sb_uuid_t id, ws;
     uint64_t version;
     sb_str_t json;         /* borrowed until end() */
 } sb_row_t;
@@ -92,9 +95,15 @@ void sb_model_global_plugins(sb_model_reader_t *r, bool (*fn)(const sb_row_t *ro
 void sb_model_each(sb_model_reader_t *r, const sb_entity_t *e, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 uint64_t sb_model_count(sb_model_reader_t *r, const sb_entity_t *e);
 uint64_t sb_model_event_seq(sb_model_reader_t *r);
-const char *sb_model_default_ws(sb_model_reader_t *r);
+const char *sb_model_default_ws(sb_model_reader_t *r); /* uuid text, "" before it is known */
 /* Events after `from`, in order. SB_DECLINED: older than the log keeps; flush everything and continue from event_seq. */
 int sb_model_events(sb_model_reader_t *r, uint64_t from, void (*fn)(uint64_t seq, const json_t *event, void *arg), void *arg);
-/* Raw index access for the router: the LMDB cursor lives in router.c through model_int.h. */
+/* Routing generation of the snapshot that is open (not of the newest): what a plan made now belongs to. Equal to
+ * runtime.routing_gen once that commit is published. */
+uint64_t sb_model_routing_gen(sb_model_reader_t *r);
+/* The cache key of a row: "entity:v1:v2:v3:v4:v5:ws", absent values empty, foreign values their id. malloc'ed; NULL when the
+ * entity has no cache key. ws is empty for entities without workspaces. */
+char *sb_model_cache_key(const sb_entity_t *e, const char *ws, const json_t *row);
+/* The router's cursor over its index rows is core/model/cursor.h. */
 
 #endif

@@ -23,27 +23,40 @@ typedef struct sb_route_request {
     void *arg;
 } sb_route_request_t;
 
+/* Bits of sb_route_brief_t.protocols, in the order of the interface's one_of list. */
+enum sb_route_protocol {
+    SB_PROTO_GRPC = 1, SB_PROTO_GRPCS = 2, SB_PROTO_HTTP = 4, SB_PROTO_HTTPS = 8, SB_PROTO_TCP = 16, SB_PROTO_TLS = 32,
+    SB_PROTO_TLS_PASSTHROUGH = 64, SB_PROTO_UDP = 128
+};
+
+/* What a plan needs of a route, kept beside the index row: no JSON is parsed on the request path. Fixed size, copied out.
+ * For the rest (name, tags …) fetch the row with sb_model_get. */
+typedef struct sb_route_brief {
+    sb_uuid_t route, service;        /* service: all zero bytes when has_service is false */
+    sb_uuid_t ws;
+    uint64_t version;                /* of the route row */
+    uint16_t protocols;              /* enum sb_route_protocol bits */
+    uint16_t https_redirect_status_code;
+    bool has_service, strip_path, preserve_host, path_handling_v1, request_buffering, response_buffering;
+} sb_route_brief_t;
+
 #define SB_ROUTER_CAPTURES 32
 typedef struct sb_route_match {
-    sb_uuid_t route;
-    uint64_t version;
-    sb_row_t row;                    /* the route row, borrowed until sb_model_end */
+    sb_route_brief_t brief;
     bool has_path, is_regex;
     size_t prefix_len;               /* bytes of request path that the matched path covers (strip_path) */
-    unsigned n_captures;             /* regex only: captures[0] is the whole match */
-    sb_str_t captures[SB_ROUTER_CAPTURES];
-    const char *capture_names[SB_ROUTER_CAPTURES]; /* NULL when unnamed; valid until the route changes */
+    unsigned n_captures;             /* regex only: captures[0] is the whole match; they point into req->path */
+    sb_str_t captures[SB_ROUTER_CAPTURES]; /* the first n_captures are set; data NULL: group took no part */
+    const char *capture_names[SB_ROUTER_CAPTURES]; /* NULL when unnamed; valid as long as the router */
 } sb_route_match_t;
 
 enum sb_router_flavor { SB_ROUTER_TRADITIONAL_COMPATIBLE, SB_ROUTER_TRADITIONAL, SB_ROUTER_EXPRESSIONS };
 
 sb_router_t *sb_router_new(sb_model_reader_t *reader, enum sb_router_flavor flavor);
 void sb_router_free(sb_router_t *r);
-/* Inside sb_model_begin/end. SB_OK, or SB_DECLINED when nothing matches. */
+/* Inside sb_model_begin/end. SB_OK, or SB_DECLINED when nothing matches. Routes of services with enabled=false and routes
+ * without an HTTP protocol never match. */
 int sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t *out);
-/* Drops what is cached of a route (its compiled regexes). */
-void sb_router_forget(sb_router_t *r, const sb_uuid_t *route);
-
 /* Request path as the router and strip_path see it: dot segments removed, repeated slashes merged, unreserved %XX decoded, other
  * %xx upper-cased. Writes at most `len` bytes to out; returns the length. Facts: matching_rules.path_normalisation. */
 size_t sb_router_normalise_path(const char *path, size_t len, char *out);
@@ -51,9 +64,14 @@ size_t sb_router_normalise_path(const char *path, size_t len, char *out);
  * service_path.len + request_path.len + 2. Returns the length. */
 size_t sb_router_upstream_path(sb_str_t service_path, sb_str_t request_path, size_t matched_len, bool strip, bool v1, char *out);
 
-/* --- writer side, called by sb_model_put for routes --- */
-struct sb_index_row { sb_str_t key, value; };
-/* The index rows of a route; fn is called for each. */
-int sb_router_index_rows(const json_t *route, int (*fn)(const struct sb_index_row *row, void *arg), void *arg, sb_err_t *err);
+/* --- writer side, called by sb_model_put --- */
+struct sb_index_row {
+    sb_str_t key, value;
+    size_t class_len; /* how many bytes of key name its class: the kind of rows a lookup looks among; the model counts them */
+};
+/* The index rows of a row of `entity` ("routes", "services"; others have none); fn is called for each and returns SB_OK to
+ * go on. ws and version are the row's. */
+int sb_router_index_rows(const char *entity, const json_t *row, const sb_uuid_t *ws, uint64_t version,
+                         int (*fn)(const struct sb_index_row *row, void *arg), void *arg, sb_err_t *err);
 
 #endif
