@@ -1,0 +1,68 @@
+/*
+ * What the two generators of nginx configuration share. Each writes text into a buffer; indentation is four spaces per `depth`.
+ * A generator's text looks like
+ *
+ *     sb_nginx_main(…)            load_module … events { … }
+ *     http {
+ *         sb_nginx_http(…)
+ *         server { sb_nginx_listens(…) sb_nginx_tls(…) sb_nginx_access_log(…) sb_nginx_injected(s, "nginx_proxy_", …) }
+ *     }
+ */
+#ifndef SB_CLI_NGINX_CONF_H
+#define SB_CLI_NGINX_CONF_H
+
+#include "core/base/buf.h"
+#include "core/settings/settings.h"
+
+typedef enum sb_instance { SB_INSTANCE_PROXY, SB_INSTANCE_CONTROL } sb_instance_t;
+
+/* "proxy" or "control": the name in pid files and messages. */
+const char *sb_instance_name(sb_instance_t instance);
+
+/* The two generators: complete files. SB_DECLINED: a setting does not work out. */
+int sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
+int sb_nginx_control_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
+
+/*
+ * All that stands before http{}: the modules, in the given order (NULL-terminated; ours by file name without ".so" from our modules folder,
+ * others from the distribution's), daemon off, pid, user when root, worker_processes (control: 1), error_log, the events block, and what
+ * users inject with nginx_main_ and nginx_events_. SB_DECLINED when a module is not there.
+ */
+int sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, sb_buf_t *out, sb_err_t *err);
+/*
+ * The head of http{} (depth 1): silverback_prefix, temporary paths, Lua search paths and TLS trust, resolver, TLS presets, what users
+ * inject with nginx_http_ (it has client_max_body_size, charset … with our defaults). Shared dictionaries, log formats and servers are the
+ * generator's.
+ */
+void sb_nginx_http(const sb_settings_t *s, sb_instance_t instance, sb_buf_t *out);
+/* A `listen` line per entry of a listen setting. */
+void sb_nginx_listens(const sb_settings_t *s, const char *setting, int depth, sb_buf_t *out);
+/* True if an entry has ssl. */
+bool sb_nginx_listens_tls(const sb_settings_t *s, const char *setting);
+/* ssl_certificate and ssl_certificate_key lines from "<kind>_cert" and "<kind>_cert_key" (kind: "ssl", "admin_ssl", "status_ssl"), or the
+ * generated default ones of the prefix. */
+void sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out);
+/* Every directive injected under a prefix such as "nginx_proxy_". */
+void sb_nginx_injected(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out);
+/* "directive value;" unless the user injects that directive under the prefix (nginx refuses it twice). */
+void sb_nginx_default(const sb_settings_t *s, const char *prefix, const char *directive, const char *value, int depth, sb_buf_t *out);
+/* access_log from a *_access_log setting: paths made absolute, "off" kept, `format` (NULL: nginx's own) used when the setting names none.
+ */
+void sb_nginx_access_log(const sb_settings_t *s, const char *setting, const char *format, int depth, sb_buf_t *out);
+/* error_log from a *_error_log setting, at log_level. */
+void sb_nginx_error_log(const sb_settings_t *s, const char *setting, int depth, sb_buf_t *out);
+/* A path of a setting, made absolute under the prefix when relative. malloc'ed. */
+char *sb_nginx_path(const sb_settings_t *s, const char *path);
+/* The CA file for outgoing TLS that lua_ssl_trusted_certificate amounts to; NULL when there is none. malloc'ed. */
+char *sb_nginx_trusted_file(const sb_settings_t *s);
+/* 'text' quoted for nginx. */
+void sb_nginx_quote(sb_buf_t *out, const char *text);
+/* A line, indented, with ";" and newline added. */
+void sb_nginx_line(sb_buf_t *out, int depth, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* lua_package_path and lua_package_cpath as the instances have them, for whoever runs Lua outside (the preflight). malloc'ed. */
+char *sb_nginx_lua_path(const sb_settings_t *s);
+char *sb_nginx_lua_cpath(const sb_settings_t *s);
+/* How many workers the proxy will have ("auto" worked out). */
+int sb_nginx_workers(const sb_settings_t *s);
+
+#endif

@@ -1,0 +1,117 @@
+/* From text to typed values, one row at a time, with the interface's words for what does not fit. */
+#include "core/settings/settings_int.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+sb_settings_split(value_t *v)
+{
+    const char *p = v->text;
+
+    while (p != NULL && *p != '\0') {
+        size_t len = strcspn(p, ","), n = len;
+        const char *item = p;
+        while (n > 0 && isspace((unsigned char)*item)) {
+            item++;
+            n--;
+        }
+        while (n > 0 && isspace((unsigned char)item[n - 1]))
+            n--;
+        if (n > 0) {
+            v->items = sb_realloc(v->items, (v->n_items + 1) * sizeof(*v->items));
+            v->items[v->n_items++] = sb_strdup_len(item, n);
+        }
+        p += len + (p[len] == ',');
+    }
+}
+
+static bool
+to_bool(const char *text, bool *out)
+{
+    *out = strcmp(text, "on") == 0 || strcmp(text, "true") == 0;
+    return *out || strcmp(text, "off") == 0 || strcmp(text, "false") == 0;
+}
+
+static bool
+to_number(const char *text, double *out)
+{
+    char *end;
+
+    *out = strtod(text, &end);
+    return end != text && *end == '\0' && isfinite(*out);
+}
+
+static bool
+is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *p = choices; *p != '\0';) {
+        size_t n = strcspn(p, ",");
+        if (n == len && memcmp(p, text, n) == 0)
+            return true;
+        p += n;
+        p += strspn(p, ", ");
+    }
+    return false;
+}
+
+static bool
+is_listen(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 7 && strcmp(name + len - 7, "_listen") == 0;
+}
+
+static void
+convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
+{
+    sb_settings_split(v);
+    if (is_listen(row->name) && !sb_listen_parse(v->text, &v->listens, &v->n_listens))
+        sb_settings_problem(s, "%s must be of form: [off] | <ip>:<port> [flags], [... next entry ...]", row->name);
+}
+
+static void
+convert(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
+{
+    /* Set to nothing: no value, where there is no default that somebody relies on. */
+    if (v->text != NULL && v->text[0] == '\0' && row->def == NULL) {
+        free(v->text);
+        v->text = NULL;
+    }
+    if (v->text == NULL)
+        return;
+    switch (row->type) {
+    case SB_SETTING_STRING:
+        break;
+    case SB_SETTING_NUMBER:
+        if (!to_number(v->text, &v->number))
+            sb_settings_problem(s, "%s is not a number: '%s'", row->name, v->text);
+        break;
+    case SB_SETTING_BOOLEAN:
+    case SB_SETTING_ONOFF:
+        if (!to_bool(v->text, &v->flag))
+            sb_settings_problem(s, "%s is not a boolean: '%s'", row->name, v->text);
+        else if (row->type == SB_SETTING_ONOFF)
+            sb_settings_set_text(v, v->flag ? "on" : "off");
+        break;
+    case SB_SETTING_ENUM:
+        if (!is_choice(row->choices, v->text))
+            sb_settings_problem(s, "%s has an invalid value: '%s' (%s)", row->name, v->text, row->choices);
+        break;
+    case SB_SETTING_LIST:
+        convert_list(s, row, v);
+        break;
+    }
+}
+
+void
+sb_settings_convert(sb_settings_t *s)
+{
+    for (size_t i = 0; i < sb_settings_rows_n; i++)
+        convert(s, &sb_settings_rows[i], &s->values[i]);
+}
