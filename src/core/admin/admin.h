@@ -31,12 +31,17 @@ typedef struct sb_admin_response {
     size_t n_headers;
 } sb_admin_response_t;
 
-/* What the endpoints need from the node; every callback may be NULL. */
+/* What the endpoints need from the node; called on the store thread; every callback may be NULL. New references. */
 typedef struct sb_admin_host {
     const sb_settings_t *settings;
-    json_t *(*node_status)(void *arg);                 /* /status: server, memory … (new reference) */
-    void (*set_log_level)(int level, int timeout, void *arg);
-    const char *node_id, *hostname;
+    const char *node_id, *hostname, *lua_version;
+    json_t *(*pids)(void *arg);      /* {"master": n, "workers": [n…]} */
+    json_t *(*counters)(void *arg);  /* "server" of /status: {"connections_active": n …} */
+    /* "memory" of /status in bytes: {"lua_shared_dicts": {name: {"allocated_slabs": n, "capacity": n}}, "workers_lua_vms":
+     * [{"pid": n, "http_allocated_gc": n}]} */
+    json_t *(*memory)(void *arg);
+    int (*log_level)(void *arg);                               /* as SB_LOG_*; */
+    void (*set_log_level)(int level, int timeout, void *arg);  /* for `timeout` seconds */
     void *arg;
 } sb_admin_host_t;
 
@@ -48,6 +53,8 @@ bool sb_admin_is_write(const sb_admin_request_t *req);
 int sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_admin_response_t *res);
 /* Replaces *res by the interface's 500 (a commit that failed). */
 void sb_admin_commit_failed(sb_admin_response_t *res);
+/* Fills *res with the body for a status that no endpoint answered: a request that the server itself refused (400, 413 …), 503. */
+void sb_admin_http_error(int status, sb_admin_response_t *res);
 void sb_admin_response_free(sb_admin_response_t *res);
 
 #endif
