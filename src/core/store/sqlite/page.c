@@ -1,0 +1,188 @@
+/*
+ * Slices of a table in key order, with filters. One statement per combination of filters; parameter numbers are fixed:
+ * ?1 workspace, ?2 foreign id, ?3… the values to start behind, ?11 limit, ?12… tags.
+ */
+#include "core/base/json.h"
+#include "core/store/sqlite/sqlite_int.h"
+
+#include <limits.h>
+
+#define P_WS      1
+#define P_FOREIGN 2
+#define P_AFTER   3
+#define P_LIMIT   11
+#define P_TAG     12
+
+typedef struct page_sql {
+    const sb_table_t *t;
+    const sb_query_t *q;
+} page_sql_t;
+
+static void
+add_order_columns(sb_buf_t *sql, const sb_table_t *t, const char *suffix)
+{
+    size_t i;
+
+    for (i = 0; i < t->npk; i++)
+        sb_buf_addf(sql, "%st.\"%s\"%s", i != 0 ? "," : "", t->cols[t->pk[i]].name, suffix);
+}
+
+static void
+add_after(sb_buf_t *sql, const page_sql_t *p)
+{
+    size_t i;
+
+    if (p->q->newest_first) {
+        sb_buf_addf(sql, " AND (t.created_at<?%d OR (t.created_at=?%d AND t.\"%s\">?%d))", P_AFTER, P_AFTER, p->t->cols[p->t->pk[0]].name,
+                    P_AFTER + 1);
+        return;
+    }
+    sb_buf_adds(sql, " AND (");
+    add_order_columns(sql, p->t, "");
+    sb_buf_adds(sql, ")>(");
+    for (i = 0; i < p->t->npk; i++)
+        sb_buf_addf(sql, "%s?%zu", i != 0 ? "," : "", P_AFTER + i);
+    sb_buf_addc(sql, ')');
+}
+
+static void
+add_tags(sb_buf_t *sql, const page_sql_t *p)
+{
+    size_t i;
+    const char *id = p->t->cols[p->t->pk[0]].name;
+
+    if (p->q->tags_any) {
+        sb_buf_addf(sql, " AND t.\"%s\" IN (SELECT entity_id FROM tags WHERE entity_name='%s' AND tag IN (", id, p->t->e->name);
+        for (i = 0; i < p->q->ntags; i++)
+            sb_buf_addf(sql, "%s?%zu", i != 0 ? "," : "", P_TAG + i);
+        sb_buf_adds(sql, "))");
+        return;
+    }
+    for (i = 0; i < p->q->ntags; i++)
+        sb_buf_addf(sql, " AND EXISTS(SELECT 1 FROM tags g WHERE g.tag=?%zu AND g.entity_name='%s' AND g.entity_id=t.\"%s\")", P_TAG + i,
+                    p->t->e->name, id);
+}
+
+static void
+build_page(sb_buf_t *sql, const void *arg)
+{
+    const page_sql_t *p = arg;
+    const sb_query_t *q = p->q;
+    const char *id = p->t->cols[p->t->pk[0]].name;
+
+    sb_buf_adds(sql, "SELECT ");
+    sb_sqlite_columns(sql, p->t);
+    /* With tags that all must be there, the first tag's rows (in order of id) drive. */
+    if (q->ntags != 0 && !q->tags_any)
+        sb_buf_addf(sql, " FROM tags d CROSS JOIN \"%s\" t WHERE d.tag=?%d AND d.entity_name='%s' AND t.\"%s\"=d.entity_id", p->t->name,
+                    P_TAG, p->t->e->name, id);
+    else
+        sb_buf_addf(sql, " FROM \"%s\" t WHERE 1", p->t->name);
+    if (q->ws != NULL && p->t->e->workspaceable)
+        sb_buf_addf(sql, " AND t.ws_id=?%d", P_WS);
+    if (q->foreign != NULL && q->foreign_id != NULL)
+        sb_buf_addf(sql, " AND t.\"%s\"=?%d", q->foreign->name, P_FOREIGN);
+    if (q->foreign != NULL && q->foreign_id == NULL)
+        sb_buf_addf(sql, " AND t.\"%s\" IS NULL", q->foreign->name);
+    if (q->after != NULL)
+        add_after(sql, p);
+    if (q->ntags != 0)
+        add_tags(sql, p);
+    sb_buf_adds(sql, " ORDER BY ");
+    if (q->newest_first)
+        sb_buf_adds(sql, "t.created_at DESC,");
+    add_order_columns(sql, p->t, "");
+    sb_buf_addf(sql, " LIMIT ?%d", P_LIMIT);
+}
+
+static unsigned
+variant_of(const sb_table_t *t, const sb_query_t *q)
+{
+    unsigned v = q->foreign != NULL ? (unsigned)(q->foreign - t->cols) + 1 : 0;
+
+    v = v << 1 | (q->foreign_id != NULL);
+    v = v << 1 | (q->ws != NULL);
+    v = v << 1 | (q->after != NULL);
+    v = v << 1 | q->newest_first;
+    v = v << 1 | q->tags_any;
+    return v << 4 | (unsigned)q->ntags;
+}
+
+static void
+bind_page(sqlite3_stmt *st, const sb_table_t *t, const sb_query_t *q)
+{
+    size_t i;
+
+    if (q->ws != NULL && t->e->workspaceable)
+        sb_sqlite_bind_text(st, P_WS, q->ws);
+    if (q->foreign != NULL && q->foreign_id != NULL)
+        sb_sqlite_bind_text(st, P_FOREIGN, q->foreign_id);
+    for (i = 0; q->after != NULL && i < json_array_size(q->after) && i < P_LIMIT - P_AFTER; i++)
+        sb_sqlite_bind_json(st, P_AFTER + (int)i, json_array_get(q->after, i));
+    sqlite3_bind_int64(st, P_LIMIT, q->limit < INT_MAX ? (sqlite3_int64)q->limit : -1);
+    for (i = 0; i < q->ntags; i++)
+        sb_sqlite_bind_text(st, P_TAG + (int)i, q->tags[i]);
+}
+
+int
+sb_sqlite_page(void *conn, const sb_table_t *t, const sb_query_t *query, int (*fn)(sb_record_t *rec, void *arg), void *arg, sb_err_t *err)
+{
+    page_sql_t p = {t, query};
+    sqlite3_stmt *st = sb_sqlite_stmt(conn, sb_sqlite_key(SB_SQL_PAGE, t, variant_of(t, query)), build_page, &p, err);
+    int rc = SQLITE_DONE, result = SB_OK, ended;
+
+    if (st == NULL)
+        return SB_ERROR;
+    bind_page(st, t, query);
+    while (result == SB_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        sb_record_t rec = {0};
+
+        result = sb_sqlite_read_row(conn, t, st, &rec, err);
+        if (result == SB_OK)
+            result = fn(&rec, arg);
+    }
+    ended = sb_sqlite_end(conn, st, rc, "page", err);
+    return ended != SB_OK ? ended : result;
+}
+
+static void
+build_tags(sb_buf_t *sql, const void *arg)
+{
+    unsigned variant = *(const unsigned *)arg;
+
+    sb_buf_adds(sql, "SELECT tag,entity_name,entity_id FROM tags WHERE (ws_id IS NULL OR ws_id=?1)");
+    if (variant & 1)
+        sb_buf_adds(sql, " AND tag=?2");
+    if (variant & 2)
+        sb_buf_adds(sql, " AND (tag,entity_name,entity_id)>(?3,?4,?5)");
+    sb_buf_adds(sql, " ORDER BY tag,entity_name,entity_id LIMIT ?6");
+}
+
+int
+sb_sqlite_tags(void *conn, const char *ws, const char *tag, const json_t *after, size_t limit, json_t **out, sb_err_t *err)
+{
+    unsigned variant = (tag != NULL) | (after != NULL) << 1;
+    sqlite3_stmt *st = sb_sqlite_stmt(conn, sb_sqlite_key(SB_SQL_TAGS, NULL, variant), build_tags, &variant, err);
+    json_t *rows = json_array();
+    int i, rc;
+
+    if (st == NULL) {
+        json_decref(rows);
+        return SB_ERROR;
+    }
+    sb_sqlite_bind_text(st, 1, ws);
+    if (tag != NULL)
+        sqlite3_bind_text(st, 2, tag, -1, SQLITE_STATIC);
+    for (i = 0; after != NULL && i < 3; i++)
+        sb_sqlite_bind_json(st, 3 + i, json_array_get(after, (size_t)i));
+    sqlite3_bind_int64(st, 6, (sqlite3_int64)limit);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+        json_array_append_new(rows, json_pack("{s:o,s:o,s:o}", "tag", sb_sqlite_text(st, 0), "entity_name", sb_sqlite_text(st, 1),
+                                              "entity_id", sb_sqlite_text(st, 2)));
+    if (sb_sqlite_end(conn, st, rc, "tags", err) != SB_OK) {
+        json_decref(rows);
+        return SB_ERROR;
+    }
+    *out = rows;
+    return SB_OK;
+}

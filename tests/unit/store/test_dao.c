@@ -1,0 +1,427 @@
+/* The DAO: operations, each error code with its text and fields, references, uniqueness, cascades, workspaces. */
+#include "unit/store/store_test.h"
+
+#define NOBODY "8f9d1c1e-0000-4000-8000-000000000001"
+
+static int
+update(sb_store_t *s, const char *entity, const char *key, const char *by, const char *text, json_t **row, sb_err_t *err)
+{
+    sb_dao_opts_t o = {.by = by};
+    json_t *input = test_json(text);
+    int rc = sb_dao_update(s, sb_entity_find(entity), key, input, &o, row, err);
+
+    json_decref(input);
+    return rc;
+}
+
+static int
+upsert(sb_store_t *s, const char *entity, const char *key, const char *by, const char *text, json_t **row, sb_err_t *err)
+{
+    sb_dao_opts_t o = {.by = by};
+    json_t *input = test_json(text);
+    int rc = sb_dao_upsert(s, sb_entity_find(entity), key, input, &o, row, err);
+
+    json_decref(input);
+    return rc;
+}
+
+static void
+insert_and_select(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    json_t *made = test_insert(s, "services", "{\"name\":\"s1\",\"host\":\"example.com\",\"tags\":[\"a\",\"b\"]}");
+    json_t *by_id = test_select(s, "services", sb_json_string(made, "id"), NULL);
+    json_t *by_name = test_select(s, "services", "s1", "name");
+
+    assert_true(json_equal(made, by_id)); /* every field came back as it was processed */
+    assert_true(json_equal(made, by_name));
+    assert_int_equal(sb_json_int(made, "port", 0), 80);
+    assert_true(json_is_null(json_object_get(made, "path")));
+    json_decref(made);
+    json_decref(by_id);
+    json_decref(by_name);
+    sb_store_close(s);
+}
+
+static void
+upper_case_ids_are_the_same(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    json_t *row = test_insert(s, "services", "{\"id\":\"ABCDEF00-0000-4000-8000-000000000001\",\"host\":\"h\"}");
+
+    assert_string_equal(sb_json_string(row, "id"), "abcdef00-0000-4000-8000-000000000001");
+    assert_true(test_exists(s, "services", "ABCDEF00-0000-4000-8000-000000000001"));
+    json_decref(row);
+    row = test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"id\":\"ABCDEF00-0000-4000-8000-000000000001\"}}");
+    assert_string_equal(sb_json_foreign_id(row, "service"), "abcdef00-0000-4000-8000-000000000001");
+    json_decref(row);
+    sb_store_close(s);
+}
+
+static void
+not_found_and_bad_keys(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *e = sb_entity_find("services");
+    sb_dao_opts_t by_name = {.by = "name"}, by_host = {.by = "host"};
+    json_t *row = NULL;
+    sb_err_t err = {0};
+
+    assert_int_equal(sb_dao_select(s, e, "x", NULL, &row, &err), SB_DECLINED);
+    test_error(&err, 1, "invalid primary key: '{id=\"x\"}'", "{\"id\":\"x\"}");
+    assert_int_equal(sb_dao_select(s, e, NOBODY, NULL, &row, &err), SB_DECLINED);
+    test_error(&err, 6, "could not find the entity with primary key '{id=\"" NOBODY "\"}'", "{\"id\":\"" NOBODY "\"}");
+    assert_int_equal(sb_dao_select(s, e, "none", &by_name, &row, &err), SB_DECLINED);
+    test_error(&err, 6, "could not find the entity with '{name=\"none\"}'", "{\"name\":\"none\"}");
+    assert_int_equal(sb_dao_select(s, e, "h", &by_host, &row, &err), SB_DECLINED);
+    assert_int_equal(err.code, 10);
+    sb_err_clear(&err);
+    assert_int_equal(update(s, "services", NOBODY, NULL, "{}", &row, &err), SB_DECLINED);
+    test_error(&err, 6, "could not find the entity with primary key '{id=\"" NOBODY "\"}'", NULL);
+    assert_null(row);
+    sb_store_close(s);
+}
+
+static void
+primary_key_violation(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+
+    json_decref(test_insert(s, "services", "{\"id\":\"" NOBODY "\",\"host\":\"h\"}"));
+    test_insert_fails(s, "services", "{\"id\":\"" NOBODY "\",\"host\":\"h\"}", 3, "primary key violation on key '{id=\"" NOBODY "\"}'",
+                      "{\"id\":\"" NOBODY "\"}");
+    sb_store_close(s);
+}
+
+static void
+unique_violation(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    json_t *row = NULL;
+    sb_err_t err = {0};
+    char id[64];
+
+    snprintf(id, sizeof(id), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    json_decref(test_insert(s, "services", "{\"name\":\"b\",\"host\":\"h\"}"));
+    test_insert_fails(s, "services", "{\"name\":\"a\",\"host\":\"h\"}", 5, "UNIQUE violation detected on '{name=\"a\"}'",
+                      "{\"name\":\"a\"}");
+    assert_int_equal(update(s, "services", id, NULL, "{\"name\":\"b\"}", &row, &err), SB_DECLINED);
+    test_error(&err, 5, "UNIQUE violation detected on '{name=\"b\"}'", "{\"name\":\"b\"}");
+    /* A row does not collide with itself, and a name that was given up is free. */
+    test_expect(update(s, "services", id, NULL, "{\"name\":\"a\",\"port\":81}", &row, &err), SB_OK, &err);
+    json_decref(row);
+    test_expect(update(s, "services", "a", "name", "{\"name\":\"c\"}", &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_string(row, "id"), id);
+    json_decref(row);
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    /* Unset names do not collide. */
+    json_decref(test_insert(s, "services", "{\"host\":\"h\"}"));
+    json_decref(test_insert(s, "services", "{\"host\":\"h\"}"));
+    sb_store_close(s);
+}
+
+static void
+foreign_keys(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char id[64];
+    json_t *row;
+
+    snprintf(id, sizeof(id), "%s", test_insert_id(s, "services", "{\"name\":\"svc\",\"host\":\"h\"}"));
+    test_insert_fails(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"id\":\"" NOBODY "\"}}", 4,
+                      "the foreign key '{id=\"" NOBODY "\"}' does not reference an existing 'services' entity.",
+                      "{\"service\":{\"id\":\"" NOBODY "\"}}");
+    row = test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"svc\"}}");
+    assert_string_equal(sb_json_foreign_id(row, "service"), id);
+    json_decref(row);
+    test_insert_fails(
+        s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"no\"}}", 13,
+        "foreign key unresolved (service.name: the foreign key cannot be resolved with '{name=\"no\"}' for an existing 'services' "
+        "entity)",
+        "{\"service\":{\"name\":\"the foreign key cannot be resolved with '{name=\\\"no\\\"}' for an existing 'services' entity\"}}");
+    row = test_insert(s, "routes", "{\"paths\":[\"/b\"],\"service\":null}");
+    assert_true(json_is_null(json_object_get(row, "service")));
+    json_decref(row);
+    sb_store_close(s);
+}
+
+static void
+two_references_unresolved(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    json_t *input = test_json("{\"name\":\"request-termination\",\"service\":{\"name\":\"x\"},\"route\":{\"name\":\"y\"}}"), *row = NULL;
+    sb_err_t err = {0};
+
+    assert_int_equal(sb_dao_insert(s, sb_entity_find("plugins"), input, NULL, &row, &err), SB_DECLINED);
+    test_error(
+        &err, 13,
+        "2 foreign keys unresolved (route.name: the foreign key cannot be resolved with '{name=\"y\"}' for an existing 'routes' entity; "
+        "service.name: the foreign key cannot be resolved with '{name=\"x\"}' for an existing 'services' entity)",
+        NULL);
+    json_decref(input);
+    sb_store_close(s);
+}
+
+static void
+update_merges_and_unlinks(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char route[64];
+    json_t *row = NULL, *again;
+    sb_err_t err = {0};
+
+    json_decref(test_insert(s, "services", "{\"name\":\"svc\",\"host\":\"h\"}"));
+    snprintf(route, sizeof(route), "%s", test_insert_id(s, "routes", "{\"name\":\"r\",\"paths\":[\"/a\"],\"service\":{\"name\":\"svc\"}}"));
+    test_expect(update(s, "routes", route, NULL, "{\"service\":null,\"hosts\":[\"x.org\"]}", &row, &err), SB_OK, &err);
+    assert_true(json_is_null(json_object_get(row, "service")));
+    assert_int_equal(json_array_size(json_object_get(row, "paths")), 1);
+    again = test_select(s, "routes", "r", "name");
+    assert_true(json_equal(row, again));
+    json_decref(row);
+    json_decref(again);
+    sb_store_close(s);
+}
+
+static void
+the_id_stays(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char id[64];
+    json_t *row = NULL;
+    sb_err_t err = {0};
+
+    snprintf(id, sizeof(id), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    test_expect(update(s, "services", id, NULL, "{\"id\":\"" NOBODY "\",\"port\":90}", &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_string(row, "id"), id);
+    json_decref(row);
+    assert_false(test_exists(s, "services", NOBODY));
+    sb_store_close(s);
+}
+
+static void
+upserts(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    json_t *row = NULL;
+    sb_err_t err = {0};
+
+    test_expect(upsert(s, "services", NOBODY, NULL, "{\"name\":\"a\",\"host\":\"h\",\"port\":81}", &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_string(row, "id"), NOBODY);
+    json_decref(row);
+    /* Replaces: what is not given returns to its default; key and name in the path win. */
+    test_expect(upsert(s, "services", "a", "name", "{\"host\":\"h2\",\"name\":\"zzz\"}", &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_string(row, "id"), NOBODY);
+    assert_string_equal(sb_json_string(row, "name"), "a");
+    assert_int_equal(sb_json_int(row, "port", 0), 80);
+    json_decref(row);
+    test_expect(upsert(s, "services", "new", "name", "{\"host\":\"h2\"}", &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_string(row, "name"), "new");
+    json_decref(row);
+    assert_int_equal(test_count(s, "services"), 2);
+    assert_int_equal(upsert(s, "services", "bad", NULL, "{\"host\":\"h2\"}", &row, &err), SB_DECLINED);
+    test_error(&err, 1, "invalid primary key: '{id=\"bad\"}'", NULL);
+    sb_store_close(s);
+}
+
+static void
+deletes(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *services = sb_entity_find("services");
+    sb_dao_opts_t by_name = {.by = "name"};
+    bool existed = false;
+    sb_err_t err = {0};
+
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\",\"tags\":[\"t\"]}"));
+    test_expect(sb_dao_delete(s, services, "a", &by_name, &existed, &err), SB_OK, &err);
+    assert_true(existed);
+    test_expect(sb_dao_delete(s, services, "a", &by_name, &existed, &err), SB_OK, &err);
+    assert_false(existed);
+    assert_int_equal(sb_dao_delete(s, services, "a", NULL, NULL, &err), SB_DECLINED);
+    test_error(&err, 1, "invalid primary key: '{id=\"a\"}'", NULL);
+    sb_store_close(s);
+}
+
+static void
+delete_restricted(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char id[64], plugin[64];
+    uint64_t seq;
+    sb_err_t err = {0};
+
+    snprintf(id, sizeof(id), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    snprintf(plugin, sizeof(plugin), "%s", test_insert_id(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}"));
+    json_decref(test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"a\"}}"));
+    seq = sb_store_seq(s);
+    assert_int_equal(sb_dao_delete(s, sb_entity_find("services"), id, NULL, NULL, &err), SB_DECLINED);
+    test_error(&err, 4, "an existing 'routes' entity references this 'services' entity", "{\"@referenced_by\":\"routes\"}");
+    assert_int_equal(sb_store_seq(s), seq); /* the cascade to plugins was not begun */
+    assert_true(test_exists(s, "plugins", plugin));
+    sb_store_close(s);
+}
+
+static void
+delete_cascades(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char up[64], route[64], plugin[64];
+    sb_err_t err = {0};
+
+    snprintf(up, sizeof(up), "%s", test_insert_id(s, "upstreams", "{\"name\":\"u\"}"));
+    json_decref(test_insert(s, "targets", "{\"target\":\"10.0.0.1:80\",\"upstream\":{\"name\":\"u\"}}"));
+    json_decref(test_insert(s, "targets", "{\"target\":\"10.0.0.2:80\",\"upstream\":{\"name\":\"u\"}}"));
+    test_expect(sb_dao_delete(s, sb_entity_find("upstreams"), up, NULL, NULL, &err), SB_OK, &err);
+    assert_int_equal(test_count(s, "targets"), 0);
+
+    snprintf(route, sizeof(route), "%s", test_insert_id(s, "routes", "{\"paths\":[\"/a\"]}"));
+    snprintf(plugin, sizeof(plugin), "%s",
+             test_insert_id(s, "plugins", T("{\"name\":\"request-termination\",\"route\":{\"id\":\"%s\"}}", route)));
+    test_expect(sb_dao_delete(s, sb_entity_find("routes"), route, NULL, NULL, &err), SB_OK, &err);
+    assert_false(test_exists(s, "plugins", plugin));
+    sb_store_close(s);
+}
+
+static void
+composite_keys_are_unique(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *plugins = sb_entity_find("plugins");
+    char svc[64];
+    json_t *fields, *row = NULL;
+    sb_err_t err = {0};
+
+    snprintf(svc, sizeof(svc), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\"}"));
+    test_insert_fails(s, "plugins", "{\"name\":\"request-termination\"}", 5,
+                      "UNIQUE violation detected on '{consumer=null,name=\"request-termination\",route=null,service=null}'",
+                      "{\"consumer\":null,\"name\":\"request-termination\",\"route\":null,\"service\":null}");
+    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}"));
+    fields = test_json(T("{\"name\":\"request-termination\",\"service\":{\"id\":\"%s\"}}", svc));
+    test_expect(sb_dao_select_by_cache_key(s, plugins, fields, NULL, &row, &err), SB_OK, &err);
+    assert_string_equal(sb_json_foreign_id(row, "service"), svc);
+    json_decref(row);
+    json_decref(fields);
+    fields = test_json("{\"name\":\"other\"}");
+    assert_int_equal(sb_dao_select_by_cache_key(s, plugins, fields, NULL, &row, &err), SB_DECLINED);
+    test_error(&err, 6, "could not find the entity with '{name=\"other\"}'", NULL);
+    json_decref(fields);
+    sb_store_close(s);
+}
+
+static void
+targets_by_cache_key(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char up[64];
+    json_t *fields, *row = NULL;
+    sb_err_t err = {0};
+
+    snprintf(up, sizeof(up), "%s", test_insert_id(s, "upstreams", "{\"name\":\"u\"}"));
+    json_decref(test_insert(s, "targets", "{\"target\":\"10.0.0.1:80\",\"upstream\":{\"name\":\"u\"}}"));
+    test_insert_fails(s, "targets", "{\"target\":\"10.0.0.1:80\",\"upstream\":{\"name\":\"u\"}}", 5,
+                      T("UNIQUE violation detected on '{target=\"10.0.0.1:80\",upstream={id=\"%s\"}}'", up), NULL);
+    fields = test_json(T("{\"target\":\"10.0.0.1:80\",\"upstream\":{\"id\":\"%s\"}}", up));
+    test_expect(sb_dao_select_by_cache_key(s, sb_entity_find("targets"), fields, NULL, &row, &err), SB_OK, &err);
+    json_decref(row);
+    json_decref(fields);
+    sb_store_close(s);
+}
+
+static void
+plugin_protocols(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    char tcp[64], svc[64];
+
+    snprintf(svc, sizeof(svc), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\",\"protocol\":\"tcp\",\"port\":90}"));
+    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}")); /* no route yet */
+    snprintf(tcp, sizeof(tcp), "%s",
+             test_insert_id(s, "routes", "{\"protocols\":[\"tcp\"],\"destinations\":[{\"port\":9000}],\"service\":{\"name\":\"a\"}}"));
+    test_insert_fails(s, "plugins", T("{\"name\":\"request-termination\",\"route\":{\"id\":\"%s\"}}", tcp), 2,
+                      "schema violation (protocols: must match the associated route's protocols)",
+                      "{\"protocols\":\"must match the associated route's protocols\"}");
+    json_decref(test_insert(s, "consumers", "{\"username\":\"c\"}"));
+    test_insert_fails(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}", 2,
+                      "schema violation (protocols: must match the protocols of at least one route pointing to this Plugin's service)",
+                      "{\"protocols\":\"must match the protocols of at least one route pointing to this Plugin's service\"}");
+    json_decref(test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"a\"}}"));
+    json_decref(
+        test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}"));
+    sb_store_close(s);
+}
+
+static void
+workspaces_keep_apart(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *services = sb_entity_find("services");
+    char ws[64];
+    sb_dao_opts_t o = {.ws = ws}, by_name = {.ws = ws, .by = "name"}, nowhere = {.ws = NOBODY};
+    json_t *input = test_json("{\"name\":\"a\",\"host\":\"h\"}"), *row = NULL, *ref;
+    sb_err_t err = {0};
+
+    snprintf(ws, sizeof(ws), "%s", test_insert_id(s, "workspaces", "{\"name\":\"second\"}"));
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    test_expect(sb_dao_insert(s, services, input, &o, &row, &err), SB_OK, &err); /* the same name, in another workspace */
+    assert_false(test_exists(s, "services", sb_json_string(row, "id")));
+    json_decref(row);
+    test_expect(sb_dao_select(s, services, "a", &by_name, &row, &err), SB_OK, &err);
+    ref = json_pack("{s:[s],s:{s:O}}", "paths", "/x", "service", "id", json_object_get(row, "id"));
+    json_decref(row);
+    /* A parent in another workspace does not exist. */
+    assert_int_equal(sb_dao_insert(s, sb_entity_find("routes"), ref, NULL, &row, &err), SB_DECLINED);
+    assert_int_equal(err.code, 4);
+    sb_err_clear(&err);
+    json_decref(ref);
+    assert_int_equal(sb_dao_insert(s, services, input, &nowhere, &row, &err), SB_DECLINED);
+    test_error(&err, 17, "invalid workspace '" NOBODY "'", NULL);
+    json_decref(input);
+    sb_store_close(s);
+}
+
+static void
+certificates_take_their_snis_along(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_table_t *certs = sb_tables_find(s->tables, "certificates");
+    json_t *cert = json_pack("{s:s,s:s,s:s}", "id", NOBODY, "cert", "c", "key", "k");
+    sb_err_t err = {0};
+
+    /* Past the schema: a parsable certificate is not the point here. */
+    assert_int_equal(sb_store_begin(s, &err), SB_OK);
+    assert_int_equal(sb_store_write(s, certs, s->default_ws, cert, NULL, &err), SB_OK);
+    assert_int_equal(sb_store_commit(s, &err), SB_OK);
+    json_decref(cert);
+    json_decref(test_insert(s, "snis", "{\"name\":\"a.example\",\"certificate\":{\"id\":\"" NOBODY "\"}}"));
+    test_expect(sb_dao_delete(s, sb_entity_find("certificates"), NOBODY, NULL, NULL, &err), SB_OK, &err);
+    assert_int_equal(test_count(s, "snis"), 0);
+    sb_store_close(s);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(insert_and_select),
+        cmocka_unit_test(upper_case_ids_are_the_same),
+        cmocka_unit_test(not_found_and_bad_keys),
+        cmocka_unit_test(primary_key_violation),
+        cmocka_unit_test(unique_violation),
+        cmocka_unit_test(foreign_keys),
+        cmocka_unit_test(two_references_unresolved),
+        cmocka_unit_test(update_merges_and_unlinks),
+        cmocka_unit_test(the_id_stays),
+        cmocka_unit_test(upserts),
+        cmocka_unit_test(deletes),
+        cmocka_unit_test(delete_restricted),
+        cmocka_unit_test(delete_cascades),
+        cmocka_unit_test(composite_keys_are_unique),
+        cmocka_unit_test(targets_by_cache_key),
+        cmocka_unit_test(plugin_protocols),
+        cmocka_unit_test(workspaces_keep_apart),
+        cmocka_unit_test(certificates_take_their_snis_along),
+    };
+
+    return cmocka_run_group_tests(tests, test_entities, NULL);
+}
