@@ -29,12 +29,13 @@ struct sb_field {
     const char *default_json;      /* JSON text of the default; NULL: none */
     unsigned required : 1, unique : 1, automatic : 1, uuid : 1, timestamp : 1, referenceable : 1, encrypted : 1,
              immutable : 1, is_regex : 1, abstract : 1, unique_across_ws : 1, indexed : 1, len_min_set : 1, has_between : 1,
-             eq_null : 1, hide : 1, not_required : 1 /* a record that may be null */;
+             eq_null : 1, len_eq_set : 1, hide : 1, not_required : 1 /* a record that may be null */,
+             transient : 1 /* accepted and validated, present in a processed row only when given, never stored */;
     double between[2];             /* with has_between */
     const double *gt;
     const char *eq_json, *ne_json; /* JSON text */
     const char *err;               /* replaces the text of eq/ne/… checks */
-    int len_min, len_max, len_eq;  /* 0: unset, unless len_min_set */
+    int len_min, len_max, len_eq;  /* 0: unset, unless len_min_set, len_eq_set */
     const char *starts_with;
     const char *const *one_of;     /* NULL-ended; numbers as text */
     const char *const *not_one_of;
@@ -45,7 +46,8 @@ struct sb_field {
     const char *contains;
     const char *const *const *mutually_exclusive_subsets;
     sb_validator_pt validator;     /* custom_validator */
-    const char *validator_name;    /* facts' name of it, shown nowhere but docs and describe */
+    const char *validator_name;    /* name of it, shown nowhere but in docs */
+    int lua_ref;                   /* custom_validator written in Lua; 0: none, references are positive */
     const struct sb_field *elements, *keys, *values; /* one row each */
     const struct sb_field *fields; /* of a record */
     const struct sb_entity_check *checks; /* of a record */
@@ -53,13 +55,16 @@ struct sb_field {
     enum sb_on_delete on_delete;
     const struct sb_shorthand *shorthands; /* of a record */
     size_t offset;                 /* of the C struct member (native plugin configurations) */
+    size_t size;                   /* of a record that is an element or a map value: sizeof its C struct */
+    const char *deprecation;       /* JSON object, shown in /schemas; NULL: none */
 };
 
-#define SB_FIELD_END {NULL, SB_T_END}
+#define SB_FIELD_END {.name = NULL, .type = SB_T_END}
 
 /* C members that sb_schema_decode_struct() fills, by type: STRING sb_cstr {data,len} (data NULL: unset); INTEGER int64_t;
- * NUMBER double; BOOLEAN bool; ARRAY/SET sb_list {n, items}; MAP sb_map; RECORD the nested struct by value.
- * Unset INTEGER/NUMBER/BOOLEAN leave SB_UNSET_INT, NaN, false. */
+ * NUMBER double; BOOLEAN bool; ARRAY/SET sb_list {n, items}; MAP sb_map; RECORD the nested struct by value (a record that may be
+ * null and is: all its members unset); FOREIGN sb_cstr, the id; JSON sb_cstr, compact JSON text.
+ * Unset INTEGER/NUMBER/BOOLEAN leave SB_UNSET_INT, NaN, false. Strings are NUL-terminated behind len. */
 typedef struct sb_cstr { const char *data; size_t len; } sb_cstr;
 typedef struct sb_list { size_t n; void *items; } sb_list;         /* items: contiguous members of the element type */
 typedef struct sb_map { size_t n; sb_cstr *keys; void *values; } sb_map;
@@ -81,17 +86,32 @@ struct sb_entity_check {
     /* custom: entity is a json_t * (object, processed); NULL or the text; *field may be set to the field it belongs to */
     const char *(*custom)(const void *entity, const char **field, char *buf, size_t buflen);
     const char *custom_name;
-    bool run_with_missing_fields;
+    int lua_ref;                           /* custom, written in Lua: gets an object of `fields`; 0: none */
+    bool run_with_missing_fields;          /* custom: runs although a source field is unset or has an error */
+    const char *const *set2;               /* mutually_exclusive_sets: `fields` is set1, this is set2 */
 };
 
-/* Accepted input names translated before validation. to_fields gets the json_t * value and writes into json_t *entity. */
+/*
+ * Accepted input names translated before validation, in table order; ended by {NULL}. The value (also null) is taken out of
+ * its record, then to_fields() gets the json_t * value and writes into json_t *entity, the record. Without to_fields and lua_ref
+ * the value moves to replaced_with. Both names given with different values is an error.
+ */
 struct sb_shorthand {
     const char *name;
     enum sb_type type;
     const struct sb_field *elements;
     const char *(*to_fields)(const void *value, void *entity, char *buf, size_t buflen); /* NULL or the error text */
     const char *replaced_with;             /* dotted path: deprecated name, echoed in answers */
-    const char *deprecation;
+    const char *deprecation;               /* JSON object, shown in /schemas */
+    int lua_ref;                           /* the function in Lua; returns an object that is merged into the record; 0: none */
+    const struct sb_field *field;          /* constraints of the value; NULL: those of type and elements */
+};
+
+/* Changes on every write, after validation: fills or rewrites members of the row (digests, normal forms). */
+struct sb_transformation {
+    const char *const *input;              /* runs when each of these is set; NULL-ended. input NULL ends a table */
+    const char *(*on_write)(void *entity, char *buf, size_t buflen); /* NULL, or the text of a transformation error */
+    int lua_ref;                           /* in Lua: gets the array of inputs, returns an object merged into the row */
 };
 
 struct sb_schema_def {
@@ -106,14 +126,47 @@ struct sb_schema_def {
     const char *subschema_key;             /* e.g. "name" for plugins, "protocols" for routes */
     const struct sb_subschema *subschemas; /* fixed ones (routes); plugins ask the plugin set */
     const char *subschema_error;
-    const struct sb_field *expressions_fields; /* routes: added with router_flavor=expressions */
+    /* Variants by router_flavor (routes): the fields are added, or replace those of the same name. Columns exist for all. */
+    const struct sb_field *expressions_fields, *traditional_fields;
+    const struct sb_subschema *expressions_subschemas;
     const char *admin_path;                /* NULL: "/" + name */
+    const struct sb_transformation *transformations;
+    bool routing;                          /* an edit of a row moves the routing generation */
 };
 
+/* A table is ended by {NULL}. */
 struct sb_subschema {
     const char *key;
     const struct sb_field *fields;         /* overrides */
     const struct sb_entity_check *checks;
 };
+
+/*
+ * Validators for tables: by name in facts' entities.json. All take a json_t * string (certificates' checks: see entities). A value
+ * that is not a string is left to the type check.
+ */
+const char *sb_valid_host(const void *value, char *buf, size_t buflen);
+const char *sb_valid_host_with_optional_port(const void *value, char *buf, size_t buflen);
+const char *sb_valid_host_with_wildcards(const void *value, char *buf, size_t buflen);
+const char *sb_valid_wildcard_host(const void *value, char *buf, size_t buflen);
+const char *sb_valid_sni(const void *value, char *buf, size_t buflen);
+const char *sb_valid_upstream_name(const void *value, char *buf, size_t buflen);
+const char *sb_valid_target_address(const void *value, char *buf, size_t buflen);
+const char *sb_valid_ip(const void *value, char *buf, size_t buflen);
+const char *sb_valid_ip_or_cidr(const void *value, char *buf, size_t buflen);
+const char *sb_valid_ip_or_cidr_v4(const void *value, char *buf, size_t buflen);
+const char *sb_valid_path(const void *value, char *buf, size_t buflen);
+const char *sb_valid_router_path(const void *value, char *buf, size_t buflen);
+const char *sb_valid_url(const void *value, char *buf, size_t buflen);
+const char *sb_valid_name(const void *value, char *buf, size_t buflen);
+const char *sb_valid_utf8_name(const void *value, char *buf, size_t buflen);
+const char *sb_valid_tag(const void *value, char *buf, size_t buflen);
+const char *sb_valid_header_name(const void *value, char *buf, size_t buflen);
+const char *sb_valid_http_token(const void *value, char *buf, size_t buflen);
+const char *sb_valid_asterisk_or_regex(const void *value, char *buf, size_t buflen);
+const char *sb_valid_certificate_pem(const void *value, char *buf, size_t buflen);
+const char *sb_valid_private_key_pem(const void *value, char *buf, size_t buflen);
+/* Records with private_key and public_key. */
+const char *sb_valid_pem_pair(const void *value, char *buf, size_t buflen);
 
 #endif

@@ -8,28 +8,28 @@
 #include "core/schema/schema.h"
 
 typedef struct sb_foreign {
-    const char *field;     /* "service" */
-    const char *parent;    /* "services" */
+    const char *field;  /* "service" */
+    const char *parent; /* "services" */
     enum sb_on_delete on_delete;
     bool required;
 } sb_foreign_t;
 
 typedef struct sb_entity {
-    const char *name;               /* "routes" */
+    const char *name; /* "routes" */
     const struct sb_schema_def *def;
     const sb_schema_t *schema;
-    const char *endpoint_key;       /* "name", may be NULL */
-    const char *const *cache_key;   /* composite unique key, may be NULL */
-    const char *const *unique;      /* unique fields, NULL-ended */
-    const sb_foreign_t *foreign;    /* ended by {NULL} */
+    const char *endpoint_key;     /* "name", may be NULL */
+    const char *const *cache_key; /* composite unique key, may be NULL */
+    const char *const *unique;    /* unique fields, NULL-ended */
+    const sb_foreign_t *foreign;  /* ended by {NULL} */
     bool workspaceable, ttl, has_tags;
-    bool routing;                   /* an edit moves the routing generation */
+    bool routing; /* an edit moves the routing generation */
 } sb_entity_t;
 
 /* Builds all schemas; call once at start, before threads. */
 void sb_entities_init(void);
-const sb_entity_t *sb_entity_find(const char *name);        /* NULL: unknown */
-const sb_entity_t *const *sb_entities_all(size_t *n);       /* parents before children */
+const sb_entity_t *sb_entity_find(const char *name);  /* NULL: unknown */
+const sb_entity_t *const *sb_entities_all(size_t *n); /* parents before children */
 /* The plugins' own entities; before any store is opened. */
 void sb_entity_register(const struct sb_schema_def *def);
 /* Calls fn for each (child, foreign field) that references `parent`. */

@@ -19,13 +19,15 @@ enum sb_op { SB_OP_INSERT, SB_OP_UPDATE, SB_OP_UPSERT }; /* POST; PATCH; PUT */
 
 /* What a check may need from its host. All optional; NULL members fall back to the real thing or to "cannot". */
 typedef struct sb_schema_hooks {
-    double (*now)(void *arg);                             /* seconds with fraction; NULL: the clock */
-    void (*uuid)(void *arg, char out[37]);                /* NULL: sb_uuid_v4 */
-    /* Runs the Lua function `ref` (a custom_validator, custom_entity_check or shorthand func of a Lua schema) on `value`.
-     * SB_OK (for shorthands *out is the replacement), SB_DECLINED with err->message, SB_ERROR. */
+    double (*now)(void *arg);              /* seconds with fraction; NULL: the clock */
+    void (*uuid)(void *arg, char out[37]); /* NULL: sb_uuid_v4 */
+    /* Runs the Lua function `ref` (a custom_validator, custom_entity_check, shorthand func or transformation of a Lua schema) on
+     * `value`. SB_OK (for shorthands and transformations *out is the object to merge, a new reference or NULL), SB_DECLINED with
+     * err->message (empty or NULL: the generic text), SB_ERROR. */
     int (*lua_call)(void *arg, const char *plugin, int ref, json_t *value, json_t **out, sb_err_t *err);
     void *arg;
     bool expressions; /* router_flavor=expressions: the variant tables apply */
+    bool traditional; /* router_flavor=traditional: likewise */
 } sb_schema_hooks_t;
 
 /* --- making schemas --- */
@@ -38,6 +40,10 @@ int sb_schema_from_json(const char *name, const json_t *def, sb_schema_t **out, 
 void sb_schema_free(sb_schema_t *s);
 /* The /schemas answer: {"fields":[{"name":{…}}…],"entity_checks":[…], …}. New reference. */
 json_t *sb_schema_describe(const sb_schema_t *s);
+/* The schema that applies under a router flavour (hooks NULL: the default one); s itself when it has no variants. Borrowed.
+ * sb_schema_process() chooses by itself; describe and decode_form work on what they are given. */
+const sb_schema_t *sb_schema_variant(const sb_schema_t *s, const sb_schema_hooks_t *hooks);
+const char *sb_schema_name(const sb_schema_t *s);
 
 /* --- plugin configurations ("config" of the plugins entity is chosen by `name`) --- */
 
@@ -53,7 +59,7 @@ typedef struct sb_plugin_schema {
 void sb_plugin_schemas_add(const sb_plugin_schema_t *ps);
 const sb_plugin_schema_t *sb_plugin_schemas_find(const char *name); /* NULL: not enabled */
 const sb_plugin_schema_t *const *sb_plugin_schemas_all(size_t *n);  /* by priority descending, name descending */
-void sb_plugin_schemas_clear(void);                                  /* tests */
+void sb_plugin_schemas_clear(void);                                 /* tests */
 
 /* --- using schemas --- */
 
@@ -63,9 +69,11 @@ void sb_plugin_schemas_clear(void);                                  /* tests */
  * stored row: the result is the merged row, rules as in facts (records merge, null resets). Otherwise current is NULL, or
  * for UPSERT the row that is replaced.
  * Foreign fields must already be {"id": …} objects. Errors: code 2 with `fields` in the interface's shape and texts.
+ * Entities with ttl: input "ttl" is seconds from now (0 or null: none); the row's "ttl" is the time of expiry in seconds.
+ * Transient fields (certificates.snis) are in *out only when the input had them; whoever stores the row takes them out.
  */
-int sb_schema_process(const sb_schema_t *s, enum sb_op op, const json_t *input, const json_t *current,
-                      const sb_schema_hooks_t *hooks, json_t **out, sb_err_t *err);
+int sb_schema_process(const sb_schema_t *s, enum sb_op op, const json_t *input, const json_t *current, const sb_schema_hooks_t *hooks,
+                      json_t **out, sb_err_t *err);
 
 /* What the Admin API shows of a stored row: adds write-through deprecated shorthands, computes ttl; new reference. */
 json_t *sb_schema_present(const sb_schema_t *s, const json_t *row);
@@ -80,7 +88,15 @@ json_t *sb_schema_decode_form(const sb_schema_t *s, const char *plugin_name, con
  * SB_ERROR when the value does not fit the table (then it was not processed by it). */
 int sb_schema_decode_struct(const struct sb_field *fields, const json_t *value, sb_pool_t *pool, void *out, sb_err_t *err);
 
-/* Lua-pattern matching ("%" patterns of validators and plugins). true when `pattern` is found in text. */
+/* Lua-pattern matching ("%" patterns of validators and plugins). true when `pattern` is found in text. Malformed patterns match
+ * nothing; so does a search that would take more than a bounded number of steps. */
 bool sb_lua_pattern_match(const char *text, size_t len, const char *pattern);
+/* NULL when `pattern` is well formed, else what is wrong with it (static text). */
+const char *sb_lua_pattern_error(const char *pattern);
+
+/* "schema violation (…)" / "n schema violations (a; b)" of an errors object. malloc'ed. */
+char *sb_schema_errors_text(const json_t *errors);
+/* Puts `fields` (stolen) into *err as code 2 with that text. Returns SB_DECLINED. */
+int sb_schema_violation(sb_err_t *err, json_t *fields);
 
 #endif

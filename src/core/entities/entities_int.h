@@ -1,0 +1,12 @@
+/* The tables of the core entities, one per file, and their transformations' helpers. */
+#ifndef SB_ENTITIES_INT_H
+#define SB_ENTITIES_INT_H
+
+#include "core/base/json.h"
+#include "core/entities/entities.h"
+#include "silverback/typedefs.h"
+
+extern const struct sb_schema_def sb_entity_workspaces, sb_entity_consumers, sb_entity_certificates, sb_entity_services, sb_entity_routes,
+    sb_entity_snis, sb_entity_upstreams, sb_entity_targets, sb_entity_plugins;
+
+#endif
