@@ -130,6 +130,7 @@ struct sb_schema_def {
     const struct sb_field *expressions_fields, *traditional_fields;
     const struct sb_subschema *expressions_subschemas;
     const char *admin_path;                /* NULL: "/" + name */
+    const char *admin_nested;              /* its collection's name under parents; NULL: the last part of the path */
     const struct sb_transformation *transformations;
     bool routing;                          /* an edit of a row moves the routing generation */
 };

@@ -139,5 +139,6 @@ sb_control_admin_host(sb_admin_host_t *host, const sb_settings_t *settings, sb_r
         .counters = counters,
         .memory = memory,
         .log_level = log_level,
+        .hooks = sb_control_hooks(settings),
     };
 }

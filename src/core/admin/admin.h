@@ -34,6 +34,7 @@ typedef struct sb_admin_response {
 /* What the endpoints need from the node; called on the store thread; every callback may be NULL. New references. */
 typedef struct sb_admin_host {
     const sb_settings_t *settings;
+    sb_schema_hooks_t hooks;         /* as the store has them; for /schemas */
     const char *node_id, *hostname, *lua_version;
     json_t *(*pids)(void *arg);      /* {"master": n, "workers": [n…]} */
     json_t *(*counters)(void *arg);  /* "server" of /status: {"connections_active": n …} */

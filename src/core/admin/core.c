@@ -1,0 +1,42 @@
+/*
+ * The routes that no entity table gives: the node's own endpoints, and the exceptions to generated ones. They come before the generated
+ * rows, so a row here replaces the generated row of the same pattern.
+ */
+#include "core/admin/core_int.h"
+
+const sb_admin_route_t sb_admin_core_routes[] = {
+    {.pattern = "/", .on = {[SB_M_GET] = sb_admin_root}},
+    {.pattern = "/status", .on = {[SB_M_GET] = sb_admin_status}},
+    {.pattern = "/timers", .on = {[SB_M_GET] = sb_admin_timers}},
+    {.pattern = "/endpoints", .on = {[SB_M_GET] = sb_admin_endpoints}},
+    {.pattern = "/config", .on = {[SB_M_GET] = sb_admin_config, [SB_M_POST] = sb_admin_config}},
+    {.pattern = "/debug/node/log-level", .on = {[SB_M_GET] = sb_admin_log_level}},
+    {.pattern = "/debug/node/log-level/{log_level}", .on = {[SB_M_PUT] = sb_admin_log_level_set}},
+    /* Schemas. */
+    {.pattern = "/schemas/plugins/validate", .on = {[SB_M_POST] = sb_admin_schema_validate}, .param0 = "plugins"},
+    {.pattern = "/schemas/plugins/{name}", .on = {[SB_M_GET] = sb_admin_plugin_schema}},
+    {.pattern = "/schemas/{db_entity_name}/validate", .on = {[SB_M_POST] = sb_admin_schema_validate}},
+    {.pattern = "/schemas/{name}", .on = {[SB_M_GET] = sb_admin_schema}},
+    {.pattern = "/plugins/enabled", .on = {[SB_M_GET] = sb_admin_plugins_enabled}},
+    {.pattern = "/plugins/schema/{name}", .on = {[SB_M_GET] = sb_admin_plugin_config_schema}},
+    /* Tags are no rows of their own. */
+    {.pattern = "/tags", .on = {[SB_M_GET] = sb_admin_tags, [SB_M_POST] = sb_admin_tags_refuse}},
+    {.pattern = "/tags/{tags}",
+     .on = {[SB_M_GET] = sb_admin_tags,
+            [SB_M_PUT] = sb_admin_tags_refuse,
+            [SB_M_PATCH] = sb_admin_tags_refuse,
+            [SB_M_DELETE] = sb_admin_tags_refuse}},
+    /* Targets live under their upstream only. */
+    {.pattern = "/targets", .hidden = true},
+    {.pattern = "/targets/{targets}", .hidden = true},
+    {.pattern = "/targets/{targets}/upstream", .hidden = true},
+    {.pattern = "/upstreams/{upstreams}/targets", .on = {[SB_M_GET] = sb_admin_targets_list, [SB_M_POST] = sb_admin_targets_create}},
+    {.pattern = "/upstreams/{upstreams}/targets/all", .on = {[SB_M_GET] = sb_admin_targets_all}},
+    {.pattern = "/upstreams/{upstreams}/targets/{targets}",
+     .on = {[SB_M_GET] = sb_admin_targets_get,
+            [SB_M_PUT] = sb_admin_targets_patch,
+            [SB_M_PATCH] = sb_admin_targets_patch,
+            [SB_M_DELETE] = sb_admin_targets_delete}},
+    {.pattern = "/snis/{snis}/certificate", .hidden = true},
+    {.pattern = NULL},
+};

@@ -1,0 +1,35 @@
+/* The handlers of core.c's routes, by the file they are in. */
+#ifndef SB_ADMIN_CORE_INT_H
+#define SB_ADMIN_CORE_INT_H
+
+#include "core/admin/admin_int.h"
+
+/* info.c */
+int sb_admin_root(sb_admin_call_t *c);
+int sb_admin_status(sb_admin_call_t *c);
+int sb_admin_timers(sb_admin_call_t *c);
+int sb_admin_endpoints(sb_admin_call_t *c);
+int sb_admin_config(sb_admin_call_t *c);
+int sb_admin_log_level(sb_admin_call_t *c);
+int sb_admin_log_level_set(sb_admin_call_t *c);
+
+/* schemas.c */
+int sb_admin_schema(sb_admin_call_t *c);
+int sb_admin_schema_validate(sb_admin_call_t *c);
+int sb_admin_plugin_schema(sb_admin_call_t *c);
+int sb_admin_plugin_config_schema(sb_admin_call_t *c);
+int sb_admin_plugins_enabled(sb_admin_call_t *c);
+
+/* tags.c */
+int sb_admin_tags(sb_admin_call_t *c);
+int sb_admin_tags_refuse(sb_admin_call_t *c);
+
+/* targets.c */
+int sb_admin_targets_list(sb_admin_call_t *c);
+int sb_admin_targets_all(sb_admin_call_t *c);
+int sb_admin_targets_create(sb_admin_call_t *c);
+int sb_admin_targets_get(sb_admin_call_t *c);
+int sb_admin_targets_patch(sb_admin_call_t *c);
+int sb_admin_targets_delete(sb_admin_call_t *c);
+
+#endif
