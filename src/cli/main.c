@@ -1,29 +1,147 @@
-/* The program: finds the verb and runs it. */
-#include "cli/nginx_conf.h"
+/*
+ * The program `silverback`, also built under the name `kong`. Start reading at main(): it takes out the options that every verb
+ * has, finds the verb in the table and runs it. What the verbs share (errors, settings) is here too.
+ */
+#include "cli/cli.h"
+
+#include "core/base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+static int verbosity;
+
+const sb_verb_t *const sb_verbs[] = {
+    &sb_verb_check,   &sb_verb_health, &sb_verb_prepare, &sb_verb_quit,    &sb_verb_reload,
+    &sb_verb_restart, &sb_verb_start,  &sb_verb_stop,    &sb_verb_version, NULL,
+};
+
+int
+sb_cli_fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("Error: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputs("\n\n  Run with --v (verbose) or --vv (debug) for more details\n", stderr);
+    return 1;
+}
+
+int
+sb_cli_fail_err(sb_err_t *err)
+{
+    sb_cli_fail("%s", err->message != NULL ? err->message : "unknown");
+    sb_err_clear(err);
+    return 1;
+}
+
+void
+sb_cli_say(int level, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (level > verbosity)
+        return;
+    fputs(level > 1 ? "[debug] " : "[verbose] ", stdout);
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    putchar('\n');
+    fflush(stdout);
+}
+
+int
+sb_cli_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err)
+{
+    sb_settings_source_t src = {.conf_file = sb_args_get(args, "conf"), .prefix = sb_args_get(args, "prefix"), .environ = environ};
+    const char *const *warnings;
+    size_t n = 0;
+    int rc = sb_settings_load(&src, out, err);
+
+    if (rc != SB_OK)
+        return rc;
+    warnings = sb_settings_warnings(*out, &n);
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "[warn] %s\n", warnings[i]);
+    sb_cli_say(1, "settings file: %s", sb_settings_file(*out) != NULL ? sb_settings_file(*out) : "none");
+    sb_cli_say(1, "prefix: %s", sb_settings_str(*out, "prefix"));
+    return SB_OK;
+}
+
+char *
+sb_cli_prefix(const sb_args_t *args)
+{
+    sb_settings_source_t src = {.conf_file = sb_args_get(args, "conf"), .prefix = sb_args_get(args, "prefix"), .environ = environ};
+
+    return sb_settings_find_prefix(&src);
+}
+
+static void
+sink(int level, const char *line)
+{
+    if (level <= SB_LOG_WARN || verbosity > 0)
+        fprintf(stderr, "%s\n", line);
+}
+
+/* Takes --v, --vv and --help out of argv; returns the new count. */
+static int
+take_universal(int argc, char **argv, bool *help)
+{
+    int kept = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--v") == 0)
+            verbosity = verbosity > 1 ? verbosity : 1;
+        else if (strcmp(argv[i], "--vv") == 0)
+            verbosity = 2;
+        else if (strcmp(argv[i], "--help") == 0)
+            *help = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    argv[kept] = NULL;
+    return kept;
+}
+
+static const sb_verb_t *
+find_verb(const char *name)
+{
+    for (const sb_verb_t *const *v = sb_verbs; *v != NULL; v++)
+        if (strcmp((*v)->name, name) == 0)
+            return *v;
+    return NULL;
+}
 
 int
 main(int argc, char **argv)
 {
-    sb_settings_source_t src = {.environ = environ};
-    sb_settings_t *s;
+    bool help = false;
+    const sb_verb_t *verb;
+    sb_args_t args;
     sb_err_t err = {0};
-    sb_buf_t out = {0};
-    static const char *const modules[] = {NULL};
 
-    if (sb_settings_load(&src, &s, &err) != SB_OK) {
-        fprintf(stderr, "Error: %s\n\n  Run with --v (verbose) or --vv (debug) for more details\n", err.message);
+    sb_log_set_sink(sink);
+    argc = take_universal(argc, argv, &help);
+    if (argc < 2) {
+        sb_args_overview(stdout);
+        return 0;
+    }
+    verb = find_verb(argv[1]);
+    if (verb == NULL) {
+        fprintf(stderr, "No such command: %s\n\n", argv[1]);
+        sb_args_overview(stderr);
         return 1;
     }
-    sb_nginx_main(s, SB_INSTANCE_PROXY, modules, &out, &err);
-    sb_nginx_http(s, SB_INSTANCE_PROXY, &out);
-    sb_nginx_listens(s, "proxy_listen", 2, &out);
-    sb_nginx_tls(s, "ssl", 2, &out);
-    sb_nginx_tls(s, "admin_ssl", 2, &out);
-    printf("%s", out.data);
-    sb_buf_free(&out);
-    sb_settings_free(s);
-    return 0;
+    if (help) {
+        sb_args_help(verb);
+        return 0;
+    }
+    if (sb_args_parse(verb, argc - 2, argv + 2, &args, &err) != SB_OK)
+        return sb_cli_fail_err(&err);
+    return verb->run(&args);
 }

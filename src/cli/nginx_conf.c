@@ -453,22 +453,25 @@ void
 sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out)
 {
     static const char *const suffixes[] = {"", "-ecdsa"};
+    int role = (int)(strlen(kind) - 3); /* "admin_ssl" -> "admin_" */
+    char *listen = sb_asprintf("%.*slisten", role > 0 ? role : 6, role > 0 ? kind : "proxy_");
     char *cert = sb_asprintf("%s_cert", kind), *key = sb_asprintf("%s_cert_key", kind);
+    bool wanted = sb_nginx_listens_tls(s, listen);
     const char *prefix = sb_settings_str(s, "prefix");
     size_t n, keys;
     const char *const *certs = sb_settings_list(s, cert, &n), *const *key_files = sb_settings_list(s, key, &keys);
-    int role = (int)(strlen(kind) - 3); /* "admin_ssl" -> "admin_" */
 
-    for (size_t i = 0; i < n && i < keys; i++) {
+    for (size_t i = 0; wanted && i < n && i < keys; i++) {
         quoted_line(out, depth, "ssl_certificate", certs[i]);
         quoted_line(out, depth, "ssl_certificate_key", key_files[i]);
     }
-    for (size_t i = 0; i < 2 && n == 0; i++) {
+    for (size_t i = 0; wanted && i < 2 && n == 0; i++) {
         const char *dash = role > 0 ? "-" : "";
         int len = role > 0 ? role - 1 : 0;
         sb_nginx_line(out, depth, "ssl_certificate %s/ssl/%.*s%skong-default%s.crt", prefix, len, kind, dash, suffixes[i]);
         sb_nginx_line(out, depth, "ssl_certificate_key %s/ssl/%.*s%skong-default%s.key", prefix, len, kind, dash, suffixes[i]);
     }
+    free(listen);
     free(cert);
     free(key);
 }
