@@ -42,9 +42,6 @@ struct sb_schema {
     struct sb_sub *subs;
     size_t n_subs;
     sb_schema_t *expressions, *traditional; /* variants; NULL: as this one */
-    bool from_lua;
-    /* JSON that describe() repeats and the tables have no place for; NULL for native tables. */
-    const json_t *source;
 };
 
 #define SB_SCHEMA_MAGIC 0x5b5c3a01u
@@ -101,6 +98,30 @@ char *sb_quoted_list(const char *const *names);                      /* 'a', 'b'
 
 /* errors from Lua */
 json_t *sb_pass_lua(sb_pass_t *p, int ref, json_t *value, json_t **out, const json_t *shown);
+
+/* from_json*.c: what builds rows out of JSON. Rows live in the pool; the first mistake ends it, err then names the field. */
+typedef struct sb_json_def {
+    sb_pool_t *pool;
+    sb_err_t *err;
+    char path[512]; /* of the field being read, for messages */
+    unsigned depth;
+} sb_json_def_t;
+
+/* Each returns false with err set. An empty object counts as an empty list: Lua tables do not tell them apart. */
+bool sb_def_fields(sb_json_def_t *d, const json_t *v, const struct sb_field **out);
+bool sb_def_field(sb_json_def_t *d, const json_t *v, struct sb_field *f);
+bool sb_def_row(sb_json_def_t *d, const char *what, const json_t *v, const struct sb_field **out);       /* an unnamed row */
+bool sb_def_match_row(sb_json_def_t *d, const char *what, const json_t *v, const struct sb_field **out); /* type not required */
+bool sb_def_checks(sb_json_def_t *d, const json_t *v, const struct sb_entity_check **out);
+bool sb_def_shorthands(sb_json_def_t *d, const json_t *v, const struct sb_shorthand **out);
+bool sb_def_transformations(sb_json_def_t *d, const json_t *v, const struct sb_transformation **out);
+bool sb_def_names(sb_json_def_t *d, const char *what, const json_t *v, const char *const **out);
+bool sb_def_lua_ref(sb_json_def_t *d, const char *what, const json_t *v, int *out);
+bool sb_def_is_list(const json_t *v);
+bool sb_def_error(sb_json_def_t *d, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* false */
+/* Goes into / comes out of a named part: path grows and shrinks. `mark` is what enter returned. */
+size_t sb_def_enter(sb_json_def_t *d, const char *name);
+void sb_def_leave(sb_json_def_t *d, size_t mark);
 
 /* validators.c: the C validator of a name as facts spell it ("host"); NULL: none */
 sb_validator_pt sb_validator_find(const char *name);

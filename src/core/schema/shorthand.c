@@ -56,20 +56,22 @@ mismatch_text(const struct sb_shorthand *s, const json_t *old_value, const json_
     return text;
 }
 
-/* Text of the violation (malloc'ed) or NULL. Moves the value to its new place unless that is set. */
-static char *
-replace(const struct sb_shorthand *s, const json_t *v, json_t *obj)
+/* Moves the value to its new place, or leaves that to the shorthand's function. True when nothing is left to do: the new place
+ * is set, which wins; *text (malloc'ed) is then the violation if the values differ. */
+static bool
+replace(const struct sb_shorthand *s, const json_t *v, json_t *obj, char **text)
 {
     const json_t *current = sb_path_get(obj, s->replaced_with);
 
     if (current != NULL && !json_is_null(current)) {
         if (!json_is_null(v) && !sb_value_equal(v, current))
-            return mismatch_text(s, v, current);
-        return NULL;
+            *text = mismatch_text(s, v, current);
+        return true;
     }
-    if (s->to_fields == NULL && s->lua_ref == 0)
-        sb_path_set(obj, s->replaced_with, json_deep_copy(v));
-    return NULL;
+    if (s->to_fields != NULL || s->lua_ref != 0)
+        return false;
+    sb_path_set(obj, s->replaced_with, json_deep_copy(v));
+    return true;
 }
 
 static json_t *
@@ -103,9 +105,9 @@ translate_one(sb_pass_t *p, const struct sb_shorthand *s, json_t *obj, json_t *e
     json_incref(v);
     json_object_del(obj, s->name);
     e = validate_given(p, s, v);
-    if (e == NULL && s->replaced_with != NULL && (text = replace(s, v, obj)) != NULL)
-        e = json_string(text);
-    if (e == NULL)
+    if (e == NULL && s->replaced_with != NULL && replace(s, v, obj, &text))
+        e = text != NULL ? json_string(text) : NULL;
+    else if (e == NULL)
         e = call(p, s, v, obj);
     if (e != NULL)
         json_object_set_new(errors, s->name, e);
