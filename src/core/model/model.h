@@ -17,18 +17,18 @@
 #define SB_MODEL_FORMAT 1
 
 /* ---------- shared runtime state: <prefix>/run/state, MAP_SHARED, created by control or the supervisor ---------- */
-#define SB_RT_MAGIC 0x53425254u
+#define SB_RT_MAGIC   0x53425254u
 #define SB_RT_WORKERS 256
 typedef struct sb_runtime {
     uint32_t magic, size;
-    _Alignas(64) uint64_t event_seq;     /* last event committed to the read model; release store by control */
-    _Alignas(64) uint64_t routing_gen;   /* moved by routing entities and plugins only */
-    _Alignas(64) uint64_t model_epoch;   /* moves when the model was rebuilt into a new file: reopen */
-    _Alignas(64) uint64_t log_level;     /* nginx level + 1; 0: as configured */
+    _Alignas(64) uint64_t event_seq;      /* last event committed to the read model; release store by control */
+    _Alignas(64) uint64_t routing_gen;    /* moved by routing entities and plugins only */
+    _Alignas(64) uint64_t model_epoch;    /* moves when the model was rebuilt into a new file: reopen */
+    _Alignas(64) uint64_t log_level;      /* nginx level + 1; 0: as configured */
     _Alignas(64) uint64_t connections[6]; /* accepted, active, handled, reading, waiting, writing */
     uint64_t total_requests;
-    uint64_t lua_entries;                /* how often a request entered Lua: proves that chains without Lua never do */
-    uint64_t lua_gc_kb[SB_RT_WORKERS];   /* by worker slot */
+    uint64_t lua_entries;              /* how often a request entered Lua: proves that chains without Lua never do */
+    uint64_t lua_gc_kb[SB_RT_WORKERS]; /* by worker slot */
     uint64_t lua_pid[SB_RT_WORKERS];
 } sb_runtime_t;
 
@@ -39,25 +39,30 @@ void sb_runtime_unmap(sb_runtime_t *rt);
 /* ---------- writer (one per node) ---------- */
 typedef struct sb_model_writer sb_model_writer_t;
 
-typedef struct sb_model_state { uint64_t record_seq; bool usable; } sb_model_state_t;
+typedef struct sb_model_state {
+    uint64_t record_seq;
+    bool usable;
+} sb_model_state_t;
 
-/* Opens the model in dir (the file named by dir/current; one per rebuild) or creates a new one. *state tells whether its content can be kept (same boot id, format, store id) and up to
- * which record sequence it is. */
-int sb_model_writer_open(const char *dir, const char *store_id, sb_runtime_t *rt, sb_model_writer_t **out, sb_model_state_t *state, sb_err_t *err);
+/* Opens the model in dir (the file named by dir/current; one per rebuild) or creates a new one. *state tells whether its content can be
+ * kept (same boot id, format, store id) and up to which record sequence it is. */
+int sb_model_writer_open(const char *dir, const char *store_id, sb_runtime_t *rt, sb_model_writer_t **out, sb_model_state_t *state,
+                         sb_err_t *err);
 void sb_model_writer_close(sb_model_writer_t *w);
 /* Rebuild into a new file: begin (a transaction is open then), put everything, sb_model_txn_commit; on commit it replaces
  * the old one and model_epoch moves. sb_model_txn_abort keeps the old one. Puts append no events meanwhile: readers start over. */
 int sb_model_rebuild_begin(sb_model_writer_t *w, sb_err_t *err);
 
 int sb_model_txn_begin(sb_model_writer_t *w, sb_err_t *err);
-int sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err);    /* LMDB nested transaction */
+int sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err); /* LMDB nested transaction */
 int sb_model_txn_release(sb_model_writer_t *w, sb_err_t *err);
 void sb_model_txn_rollback_to(sb_model_writer_t *w);
 /* Row written (old NULL: new). Keeps every index, the router's too, in step, and appends the event
  * {"op":"create|update|delete","entity","id","ws","version"} and, for update and delete, "old": the row before. row NULL:
  * deleted. version: record sequence of the write. Safe to repeat (replay): the indexes follow what the model holds, not `old`.
  * A workspaces row named "default" makes its id the default workspace. */
-int sb_model_put(sb_model_writer_t *w, const sb_entity_t *e, const char *ws, uint64_t version, const json_t *row, const json_t *old, sb_err_t *err);
+int sb_model_put(sb_model_writer_t *w, const sb_entity_t *e, const char *ws, uint64_t version, const json_t *row, const json_t *old,
+                 sb_err_t *err);
 /* An event without a row (log level, cache purge, plugin broadcast): kept in order with the others. */
 int sb_model_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err);
 /* Commits, then publishes event_seq and routing_gen (release), so that a reader that sees them finds the rows. */
@@ -72,7 +77,7 @@ typedef struct sb_model_reader sb_model_reader_t;
 typedef struct sb_row {
     sb_uuid_t id, ws;
     uint64_t version;
-    sb_str_t json;         /* borrowed until end() */
+    sb_str_t json; /* borrowed until end() */
 } sb_row_t;
 
 int sb_model_reader_open(const char *dir, sb_runtime_t *rt, sb_model_reader_t **out, sb_err_t *err);

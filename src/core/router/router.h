@@ -25,17 +25,23 @@ typedef struct sb_route_request {
 
 /* Bits of sb_route_brief_t.protocols, in the order of the interface's one_of list. */
 enum sb_route_protocol {
-    SB_PROTO_GRPC = 1, SB_PROTO_GRPCS = 2, SB_PROTO_HTTP = 4, SB_PROTO_HTTPS = 8, SB_PROTO_TCP = 16, SB_PROTO_TLS = 32,
-    SB_PROTO_TLS_PASSTHROUGH = 64, SB_PROTO_UDP = 128
+    SB_PROTO_GRPC = 1,
+    SB_PROTO_GRPCS = 2,
+    SB_PROTO_HTTP = 4,
+    SB_PROTO_HTTPS = 8,
+    SB_PROTO_TCP = 16,
+    SB_PROTO_TLS = 32,
+    SB_PROTO_TLS_PASSTHROUGH = 64,
+    SB_PROTO_UDP = 128
 };
 
 /* What a plan needs of a route, kept beside the index row: no JSON is parsed on the request path. Fixed size, copied out.
  * For the rest (name, tags …) fetch the row with sb_model_get. */
 typedef struct sb_route_brief {
-    sb_uuid_t route, service;        /* service: all zero bytes when has_service is false */
+    sb_uuid_t route, service; /* service: all zero bytes when has_service is false */
     sb_uuid_t ws;
-    uint64_t version;                /* of the route row */
-    uint16_t protocols;              /* enum sb_route_protocol bits */
+    uint64_t version;   /* of the route row */
+    uint16_t protocols; /* enum sb_route_protocol bits */
     uint16_t https_redirect_status_code;
     bool has_service, strip_path, preserve_host, path_handling_v1, request_buffering, response_buffering;
 } sb_route_brief_t;
@@ -44,9 +50,9 @@ typedef struct sb_route_brief {
 typedef struct sb_route_match {
     sb_route_brief_t brief;
     bool has_path, is_regex;
-    size_t prefix_len;               /* bytes of request path that the matched path covers (strip_path) */
-    unsigned n_captures;             /* regex only: captures[0] is the whole match; they point into req->path */
-    sb_str_t captures[SB_ROUTER_CAPTURES]; /* the first n_captures are set; data NULL: group took no part */
+    size_t prefix_len;                             /* bytes of request path that the matched path covers (strip_path) */
+    unsigned n_captures;                           /* regex only: captures[0] is the whole match; they point into req->path */
+    sb_str_t captures[SB_ROUTER_CAPTURES];         /* the first n_captures are set; data NULL: group took no part */
     const char *capture_names[SB_ROUTER_CAPTURES]; /* NULL when unnamed; valid as long as the router */
 } sb_route_match_t;
 

@@ -1,0 +1,226 @@
+/*
+ * The texts in router keys, name patterns, regex prefixes and precedence: small pure functions that the writer's side (rows.c) and the
+ * lookup (router.c) share. See router_int.h for the layout they build.
+ */
+#include "core/router/router_int.h"
+
+#include "core/base/uuid.h"
+
+void
+rkey_add(struct rkey *k, const void *data, size_t len)
+{
+    SB_ASSERT(len <= sizeof(k->b) - k->len); /* every dimension is limited, and their sum fits */
+    memcpy(k->b + k->len, data, len);
+    k->len += len;
+}
+
+bool
+rkey_exact(struct rkey *k, sb_str_t text, size_t max)
+{
+    static const sb_uuid_t ns;
+    char hex[SB_UUID_TEXT + 1];
+    sb_uuid_t hash;
+
+    if (text.len <= max && (text.len == 0 || (memchr(text.data, '\0', text.len) == NULL && text.data[0] != '\1'))) {
+        rkey_add(k, text.data, text.len);
+        rkey_add(k, "", 1);
+        return true;
+    }
+    sb_uuid_v5(&ns, text.data, text.len, &hash);
+    sb_uuid_format(&hash, hex);
+    rkey_add(k, "\1", 1);
+    rkey_add(k, hex, 32); /* enough of it, and no longer than the shortest maximum; a condition has the last word */
+    rkey_add(k, "", 1);
+    return false;
+}
+
+bool
+rkey_prefix(struct rkey *k, sb_str_t text, size_t max, bool reversed)
+{
+    size_t n = text.len < max ? text.len : max;
+
+    SB_ASSERT(n <= sizeof(k->b) - k->len);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text.data[reversed ? text.len - 1 - i : i];
+        if (c == 0)
+            return false;
+        k->b[k->len++] = (unsigned char)~c;
+    }
+    return n == text.len;
+}
+
+/* ---------- names ---------- */
+
+static sb_str_t
+take_port(sb_str_t s, uint16_t *port)
+{
+    size_t i = s.len;
+    unsigned long n = 0;
+
+    while (i > 0 && s.data[i - 1] >= '0' && s.data[i - 1] <= '9')
+        i--;
+    if (i == s.len || i < 2 || s.len - i > 5 || s.data[i - 1] != ':')
+        return s;
+    /* A second colon without brackets: an IPv6 address, not a port. */
+    if (memchr(s.data, ':', i - 1) != NULL && s.data[i - 2] != ']')
+        return s;
+    for (size_t j = i; j < s.len; j++)
+        n = n * 10 + (unsigned long)(s.data[j] - '0');
+    *port = (uint16_t)n;
+    return (sb_str_t){s.data, i - 1};
+}
+
+void
+name_pattern_parse(sb_str_t s, bool with_port, struct name_pattern *out)
+{
+    out->port = 0;
+    if (with_port)
+        s = take_port(s, &out->port);
+    out->form = FORM_EXACT;
+    if (s.len != 0 && s.data[0] == '*') {
+        out->form = FORM_LEFT;
+        s.data++;
+        s.len--;
+    } else if (s.len != 0 && s.data[s.len - 1] == '*') {
+        out->form = FORM_RIGHT;
+        s.len--;
+    }
+    out->text = s;
+}
+
+bool
+name_pattern_matches(const struct name_pattern *p, sb_str_t name)
+{
+    if (p->form == FORM_EXACT)
+        return sb_str_eq(p->text, name);
+    if (name.len < p->text.len)
+        return false;
+    return memcmp(p->form == FORM_RIGHT ? name.data : name.data + name.len - p->text.len, p->text.data, p->text.len) == 0;
+}
+
+unsigned
+method_bit(sb_str_t method)
+{
+    static const char usual[][8] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT"};
+
+    for (unsigned i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+        if (sb_str_eqc(method, usual[i]))
+            return 1u << i;
+    return 0;
+}
+
+/* ---------- regexes ---------- */
+
+static size_t
+skip_class(const char *re, size_t len, size_t i)
+{
+    i++; /* [ */
+    if (i < len && re[i] == '^')
+        i++;
+    if (i < len && re[i] == ']')
+        i++;
+    for (; i < len && re[i] != ']'; i++)
+        if (re[i] == '\\')
+            i++;
+    return i;
+}
+
+/* An alternative outside groups makes the start optional. */
+static bool
+has_top_alternative(const char *re, size_t len)
+{
+    int depth = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (re[i] == '\\') {
+            if (i + 1 < len && (re[i + 1] == 'Q' || re[i + 1] == 'E'))
+                return true; /* quoting: not worth following */
+            i++;
+        } else if (re[i] == '[') {
+            i = skip_class(re, len, i);
+        } else if (re[i] == '(') {
+            depth++;
+        } else if (re[i] == ')') {
+            depth--;
+        } else if (re[i] == '|' && depth <= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+size_t
+regex_literal_prefix(const char *re, size_t len, char *out, size_t max)
+{
+    size_t n = 0, i = 0;
+
+    if (has_top_alternative(re, len))
+        return 0;
+    while (i < len && n < max) {
+        char c = re[i];
+        size_t used = 1;
+        if (c == '\\' && i + 1 < len && !is_alnum(re[i + 1])) {
+            c = re[i + 1];
+            used = 2;
+        } else if (strchr("\\^$.[]|()?*+{}", c) != NULL) {
+            break; /* NUL too */
+        }
+        if ((unsigned char)c >= 0x80 || c == '\0')
+            break;
+        i += used;
+        if (i < len && (re[i] == '?' || re[i] == '*' || re[i] == '{'))
+            break;
+        out[n++] = c;
+        if (i < len && re[i] == '+')
+            break;
+    }
+    return n;
+}
+
+/* ---------- precedence ---------- */
+
+uint64_t
+rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int64_t regex_priority, size_t path_len)
+{
+    uint64_t p = (uint64_t)__builtin_popcount(kinds) << 61;
+
+    p |= (uint64_t)plain_hosts << 60;
+    p |= (uint64_t)(headers < 255 ? headers : 255) << 52;
+    if (regex)
+        return p | (uint64_t)1 << 51 | (uint64_t)regex_priority << 19;
+    return p | (path_len < 0x7ffff ? path_len : 0x7ffff);
+}
+
+#define COMPARE(x, y)                                                                                                                      \
+    do {                                                                                                                                   \
+        if ((x) != (y))                                                                                                                    \
+            return (x) > (y) ? 1 : -1;                                                                                                     \
+    } while (0)
+
+static int
+compare_traditional(const struct rank *a, const struct rank *b)
+{
+    COMPARE(__builtin_popcount(a->kinds), __builtin_popcount(b->kinds));
+    COMPARE(a->kinds, b->kinds);
+    COMPARE(a->submatch, b->submatch);
+    COMPARE(a->headers, b->headers);
+    COMPARE(a->regex_priority, b->regex_priority); /* 0 without a regex */
+    COMPARE(a->longest_path, b->longest_path);
+    COMPARE(b->created_at, a->created_at); /* older first */
+    return memcmp(&a->entry, &b->entry, sizeof(a->entry));
+}
+
+int
+rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b)
+{
+    if (flavor == SB_ROUTER_TRADITIONAL)
+        return compare_traditional(a, b);
+    COMPARE(a->priority, b->priority);
+    return memcmp(&a->entry, &b->entry, sizeof(a->entry));
+}

@@ -1,0 +1,124 @@
+/*
+ * Inside the router: how an index row looks. Written by rows.c, read by router.c; both build dimension texts with the functions of
+ * key.c, so that they cannot disagree.
+ *
+ * A route becomes entries (one per group of equal precedence: each prefix length, all regex paths; a route without paths one), an entry
+ * becomes index rows: one per path, host, value of one header, SNI and (for other than the usual) method.
+ *
+ *   key  =  class  dimensions…  path part  0xff  rank
+ *
+ * class: which attributes the route has and in which form they are in the key; a lookup visits the classes that have rows, best
+ * precedence first, and within a class seeks. Equality dimensions (header value, method, SNI, host) are text and a NUL. Prefix
+ * dimensions (wildcards, reversed for a leading *; path prefixes; the literal start of regexes) are stored with every bit inverted and
+ * end with 0xff. That sorts longer prefixes before shorter ones and both after what they do not match, so that ONE seek
+ * to (inverted text, 0xff) lands on the longest stored prefix of a text, or shows where to look next. rank is inverted as well: the row
+ * with the highest precedence comes first among equals.
+ *
+ * value = struct route_row and then conditions: what the key does not decide (several headers, ports, texts too long for a key).
+ */
+#ifndef SB_ROUTER_INT_H
+#define SB_ROUTER_INT_H
+
+#include "core/base/buf.h"
+#include "core/router/router.h"
+
+#include <string.h>
+
+/* Attributes a route has; the numbers are the interface's category bits of the traditional order. */
+enum { K_DST = 1, K_SRC = 2, K_SNI = 4, K_METHOD = 8, K_PATH = 16, K_HEADER = 32, K_HOST = 64, K_DISABLED = 128 /* not a route */ };
+/* Class flags. F_WILD: the regex_priority leaves its 32 bits, so the class says nothing about precedence. */
+enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4 };
+/* How a name pattern is in the key. OPEN: not at all, a condition decides. NONTLS: the row that plain connections find. */
+enum form { FORM_OPEN, FORM_EXACT, FORM_LEFT, FORM_RIGHT, FORM_NONTLS };
+
+/* Bytes of a class: kinds, flags, header count, forms, length of the header's name, the name. */
+enum { C_KINDS, C_FLAGS, C_HEADERS, C_FORMS, C_NAME_LEN, C_NAME };
+#define CLASS_MAX      (C_NAME + HEADER_NAME_MAX)
+#define FORM_HOST(f)   ((f)&7)
+#define FORM_SNI(f)    (((f) >> 3) & 7)
+#define FORM_METHOD(f) (((f) >> 6) & 1) /* 1: in the key */
+
+#define HEADER_NAME_MAX  48
+#define HEADER_VALUE_MAX 64
+#define METHOD_MAX       36
+#define NAME_MAX_LEN     90 /* host or SNI pattern in a key */
+#define PATH_MAX_LEN     128
+#define RANK_LEN         28
+#define ROUTER_KEY_MAX   510
+
+/* How an entry compares with others, for both orders. */
+struct rank {
+    uint64_t priority; /* traditional_compatible */
+    sb_uuid_t entry;   /* its tie break: larger first */
+    uint8_t kinds, submatch;
+    uint16_t headers;
+    uint32_t longest_path;
+    int64_t regex_priority, created_at;
+};
+
+struct route_row {
+    sb_route_brief_t brief;
+    struct rank rank;
+    uint32_t path_len;   /* of the prefix path, complete */
+    uint32_t path_index; /* in the entry: an earlier path wins within a route */
+    uint16_t port;       /* host pattern's; 0: any */
+    uint16_t methods;    /* bits of the usual methods; 0: no condition here */
+    uint16_t conditions;
+};
+
+/* Conditions: a header of this form, then its payload (len bytes). Integers unaligned, as the machine has them. */
+enum cond_type {
+    COND_PATH = 1, /* the whole prefix text */
+    COND_REGEX,    /* pattern, without the ~ */
+    COND_METHODS,  /* list */
+    COND_HOSTS,    /* list of patterns, one must match */
+    COND_SNIS,
+    COND_HEADER /* list: name, then values; a value starting with ~* is a regex */
+};
+struct cond {
+    uint16_t type;
+    uint16_t count;
+    uint32_t len;
+};
+/* list: count times u32 length and text. */
+
+/* ---------- key.c ---------- */
+struct rkey {
+    size_t len;
+    unsigned char b[ROUTER_KEY_MAX];
+};
+
+void rkey_add(struct rkey *k, const void *data, size_t len);
+/* An equality dimension; a text that is too long or holds a NUL is hashed (returns false: the row needs a condition). */
+bool rkey_exact(struct rkey *k, sb_str_t text, size_t max);
+/* A prefix dimension's text, cut at max or the first NUL (returns false when cut). reversed: last byte first. */
+bool rkey_prefix(struct rkey *k, sb_str_t text, size_t max, bool reversed);
+
+struct name_pattern {
+    enum form form;
+    sb_str_t text; /* without the * */
+    uint16_t port; /* 0: any */
+};
+/* A host or SNI pattern taken apart. with_port: a trailing :digits is a port. */
+void name_pattern_parse(sb_str_t s, bool with_port, struct name_pattern *out);
+bool name_pattern_matches(const struct name_pattern *p, sb_str_t name);
+
+/* Bit of a usual method, 0 for others. */
+unsigned method_bit(sb_str_t method);
+/* How many bytes of a regex every matching path starts with, copied to out (at most max). */
+size_t regex_literal_prefix(const char *re, size_t len, char *out, size_t max);
+
+/* Precedence. Returns > 0 when a comes before b. */
+int rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b);
+uint64_t rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int64_t regex_priority, size_t path_len);
+
+/* ---------- regex.c: compiled regexes, by text, bounded ---------- */
+struct regexes;
+struct regexes *regexes_new(void);
+void regexes_free(struct regexes *r);
+/* Searches subject; icase for headers. Returns the number of captures (>= 1), 0 when it does not match or does not compile.
+ * captures and names may be NULL. */
+unsigned regexes_match(struct regexes *r, sb_str_t pattern, bool icase, sb_str_t subject, sb_str_t *captures, const char **names,
+                       unsigned max);
+
+#endif
