@@ -1,6 +1,7 @@
 /*
  * Picks an address among an upstream's targets. Pure: no sockets, no DNS; the proxy resolves names and hands addresses in.
- * This issue: weighted round-robin (smooth, spread evenly, weight 0 never picked). sb_balancer_ops is the seam for the other algorithms.
+ * This issue: weighted round-robin (smooth, spread evenly, weight 0 never picked). struct algorithm (balancer_int.h) is the seam for the
+ * other algorithms.
  */
 #ifndef SB_BALANCER_H
 #define SB_BALANCER_H
@@ -11,7 +12,7 @@
 typedef struct sb_balancer sb_balancer_t;
 
 typedef struct sb_target {
-    sb_str_t host;      /* name or IP text, without brackets */
+    sb_str_t host; /* name or IP text, without brackets */
     uint16_t port;
     uint32_t weight;
     sb_uuid_t id;
@@ -19,6 +20,8 @@ typedef struct sb_target {
 
 /* "host:port" of a target entity; default port 8000; IPv6 in brackets. SB_DECLINED when malformed. */
 int sb_target_parse(sb_str_t text, sb_str_t *host, uint16_t *port);
+/* The stored form: port always there, IPv6 written out in brackets. malloc'ed; NULL when malformed. */
+char *sb_target_normalise(sb_str_t text);
 
 /* Copies the targets. algorithm: "round-robin" (others: SB_DECLINED until their issue). */
 int sb_balancer_new(const char *algorithm, const sb_target_t *targets, size_t n, sb_balancer_t **out, sb_err_t *err);
