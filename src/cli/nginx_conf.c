@@ -298,6 +298,8 @@ sb_nginx_lua_path(const sb_settings_t *s)
     for (const char *const *p = patterns; *p != NULL; p++)
         add_path(&b, sb_paths_get()->lua, *p);
     add_rock_trees(&b, patterns, "share");
+    /* Our versions of libraries that users may have the original of: theirs is found first. */
+    add_path(&b, sb_paths_get()->lua, "fallback/?.lua");
     sb_buf_addc(&b, ';');
     return sb_buf_take(&b);
 }

@@ -10,7 +10,7 @@
 typedef struct sb_paths {
     const char *self;          /* this program */
     const char *modules;       /* our nginx modules */
-    const char *lua;           /* folder that holds kong/ and resty/ */
+    const char *lua;           /* folder that holds kong/ and fallback/ */
     const char *nginx;         /* the nginx program; NULL when there is none */
     const char *nginx_modules; /* the distribution's dynamic modules */
 } sb_paths_t;

@@ -31,7 +31,7 @@ http {{
     scgi_temp_path {prefix}/scgi;
     client_body_buffer_size 1m;
     client_max_body_size 16m;
-    lua_package_path "{root}/lua/?.lua;;";
+    lua_package_path "{root}/lua/?.lua;{root}/lua/fallback/?.lua;;";
     {http}
     server {{
         listen 127.0.0.1:{port};
