@@ -12,6 +12,7 @@
 #include "control/lua_bridge.h"
 
 #include "control/loop.h"
+#include "core/base/buf.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/settings/settings.h"

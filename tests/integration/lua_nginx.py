@@ -31,7 +31,7 @@ http {{
     scgi_temp_path {prefix}/scgi;
     client_body_buffer_size 1m;
     client_max_body_size 16m;
-    lua_package_path "{root}/lua/?.lua;{root}/lua/fallback/?.lua;;";
+    lua_package_path "{path}{root}/lua/?.lua;{root}/lua/fallback/?.lua;;";
     {http}
     server {{
         listen 127.0.0.1:{port};
@@ -86,11 +86,12 @@ def listens(port):
 
 
 class LuaNginx:
-    def __init__(self, prefix, http="", server=""):
+    def __init__(self, prefix, http="", server="", path=""):
         self.prefix = pathlib.Path(prefix)
         self.prefix.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        conf = CONF.format(modules=MODULES, prefix=self.prefix, root=ROOT, port=self.port, http=http, server=server)
+        conf = CONF.format(modules=MODULES, prefix=self.prefix, root=ROOT, port=self.port, http=http, server=server,
+                           path=path + ";" if path else "")
         if os.geteuid() == 0:
             conf = "user root;\n" + conf
         (self.prefix / "nginx.conf").write_text(conf)

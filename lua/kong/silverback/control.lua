@@ -9,6 +9,7 @@
 local cjson = require "cjson.safe"
 local ffi = require "ffi"
 local loader = require "kong.silverback.loader"
+local preflight = require "kong.silverback.preflight"
 local schema_loader = require "kong.silverback.schema_loader"
 
 ffi.cdef [[
@@ -187,8 +188,7 @@ local function add(name)
 end
 
 
---- Loads every Lua plugin's schema and installs them. Raises an error that lists every fault, one per line.
-function _M.init(prefix)
+local function init(prefix)
   define_kong()
   local failure = C.sb_ctl_begin(prefix)
   if failure ~= nil then
@@ -203,6 +203,12 @@ function _M.init(prefix)
   end
   _M.callback = ffi.cast("sb_ctl_call_pt", run_safely) -- kept: it lives as long as this Lua state
   C.sb_ctl_commit(_M.callback)
+end
+
+
+--- Loads every Lua plugin's schema and installs them. Raises an error that lists every fault, one per line.
+function _M.init(prefix)
+  return preflight.run(init, prefix)
 end
 
 

@@ -134,7 +134,10 @@ function encode(state, value, key, parent)
     return tostring(value)
   elseif kind == "number" then
     local text = number_text(value)
-    return text or fault(state, "not a number")
+    if not text then
+      return fault(state, "not a number")
+    end
+    return text
   elseif value == cjson.null then
     return "null"
   elseif kind == "function" then
