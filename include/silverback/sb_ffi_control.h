@@ -23,7 +23,7 @@ enum {
 SB_CTL_EXPORT const char *sb_ctl_begin(const char *prefix);
 /* The n-th name of the setting `plugins` that has no native plugin; NULL when there are no more. */
 SB_CTL_EXPORT const char *sb_ctl_plugin_name(int n);
-/* Adds a Lua plugin's schema to the set. NULL, or "field.path: reason" (until the next call). */
+/* Adds a Lua plugin's schema to the set. NULL, or "field 'a.b': reason" (until the next call). */
 SB_CTL_EXPORT const char *sb_ctl_plugin_schema_add(const char *name, const char *json, size_t len, int priority, const char *version);
 /* The set is complete and takes the place of the one before; `call` runs its functions. */
 SB_CTL_EXPORT void sb_ctl_commit(sb_ctl_call_pt call);

@@ -12,7 +12,6 @@
 #include "control/lua_bridge.h"
 
 #include "control/loop.h"
-#include "core/base/buf.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/settings/settings.h"
@@ -163,51 +162,6 @@ sb_ctl_plugin_name(int n)
     return n >= 0 && (size_t)n < stage.n_lua_names ? stage.lua_names[n] : NULL;
 }
 
-/* The first leaf of an errors object, with the names that lead to it. */
-static const json_t *
-first_leaf(const json_t *errors, sb_buf_t *path)
-{
-    const json_t *value = errors;
-    const char *key;
-    void *it;
-    size_t i;
-
-    while (json_is_object(value) || json_is_array(value)) {
-        const json_t *next = NULL;
-
-        if (json_is_object(value)) {
-            it = json_object_iter((json_t *)value);
-            if (it == NULL)
-                return NULL;
-            key = json_object_iter_key(it);
-            sb_buf_addf(path, "%s%s", path->len != 0 ? "." : "", key);
-            next = json_object_iter_value(it);
-        } else {
-            for (i = 0; i < json_array_size(value) && (next == NULL || json_is_null(next)); i++)
-                next = json_array_get(value, i);
-        }
-        if (next == NULL)
-            return NULL;
-        value = next;
-    }
-    return value;
-}
-
-char *
-sb_lua_bridge_schema_fault(const sb_err_t *err)
-{
-    sb_buf_t path = {0};
-    const json_t *leaf = first_leaf(err->fields, &path);
-    char *text;
-
-    if (json_is_string(leaf))
-        text = sb_asprintf("%s: %s", path.data, json_string_value(leaf));
-    else
-        text = sb_asprintf("%s", err->message != NULL ? err->message : "unknown");
-    sb_buf_free(&path);
-    return text;
-}
-
 const char *
 sb_ctl_plugin_schema_add(const char *name, const char *json, size_t len, int priority, const char *version)
 {
@@ -221,7 +175,7 @@ sb_ctl_plugin_schema_add(const char *name, const char *json, size_t len, int pri
     else if (staged(name))
         why = say(sb_asprintf("the plugin is there already"));
     else if (sb_schema_from_json(name, def, &schema, &err) != SB_OK)
-        why = say(sb_lua_bridge_schema_fault(&err));
+        why = say(sb_asprintf("%s", err.message));
     else
         stage_add(name, schema, NULL, priority, version);
     json_decref(def);

@@ -10,10 +10,4 @@
  */
 int sb_lua_bridge_call(void *arg, const char *plugin, int ref, json_t *value, json_t **out, sb_err_t *err);
 
-/*
- * Why a Lua plugin's schema definition is wrong, as "path: reason" with the path in the schema ("fields.config.fields.color.type").
- * err as sb_schema_from_json() left it. malloc'ed.
- */
-char *sb_lua_bridge_schema_fault(const sb_err_t *err);
-
 #endif

@@ -17,23 +17,12 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "core/base/base.h"
 #include "core/settings/settings.h"
+#include "proxy/resolver_addr.h"
 
 #ifndef SB_AGAIN
 #define SB_AGAIN 2
 #endif
-
-typedef struct sb_addr {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } sa;          /* port 0: the caller knows it */
-    socklen_t len; /* of the member in use */
-    uint8_t text_len;
-    char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */
-} sb_addr_t;
 
 /* The addresses of one name; immutable but for the counters, shared by everyone who asked. At least one. */
 typedef struct sb_addrs {

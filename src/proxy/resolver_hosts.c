@@ -2,9 +2,8 @@
  * The parts of name resolution that need no network: IP literals and the hosts file. Pure functions on text; the file is
  * foreign bytes, so every length is checked and bad lines are passed over, as every other reader of such files does.
  */
-#include "proxy/resolver_int.h"
+#include "proxy/resolver_addr.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,16 +6,6 @@
 
 #include <ares.h>
 
-/* --- resolver_hosts.c: pure --- */
-
-/* An address from text, IPv6 with or without brackets. False: not a literal. */
-bool sb_addr_parse(const char *text, size_t len, sb_addr_t *out);
-void sb_addr_set(sb_addr_t *out, int family, const void *bytes); /* bytes: struct in_addr or in6_addr */
-/* Calls fn for each (name, address) of a hosts file's text. Lines that are not well formed are passed over. */
-void sb_hosts_parse(const char *text, size_t len, void (*fn)(sb_str_t name, const sb_addr_t *addr, void *arg), void *arg);
-/* Reads a file of at most max bytes; malloc'ed. NULL when it cannot be read. */
-char *sb_hosts_read(const char *path, size_t max, size_t *len);
-
 /* --- resolver_io.c: one c-ares channel per worker --- */
 
 /* servers: "a,b:port" or NULL for resolv.conf's. */

@@ -183,7 +183,7 @@ local function add(name)
   local fault = C.sb_ctl_plugin_schema_add(name, json, #json, handler.priority, handler.version)
   if fault ~= nil then
     fault = ffi.string(fault)
-    return name .. " plugin: bad schema: " .. schema_loader.locate(plugin.file, fault:match("^[^:]*"), fault)
+    return name .. " plugin: bad schema: " .. schema_loader.locate(plugin.file, fault:match("^field '([^']+)'"), fault)
   end
 end
 

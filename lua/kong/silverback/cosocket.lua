@@ -25,7 +25,7 @@ local sub = string.sub
 local select = select
 local type = type
 local tonumber = tonumber
-local getmetatable = getmetatable
+local getmetatable, rawset = getmetatable, rawset
 
 local OK, AGAIN = 0, 2
 local WAIT_SECONDS = 60 -- a bound only: the resolver gives up earlier, by the resolv.conf options
@@ -35,43 +35,43 @@ local ip_len = ffi.new("size_t[1]")
 local why = ffi.new("const char *[1]")
 
 -- Semaphores that C may still post to, by the address of their lookup.
-local posted_to = {}
+local posted_to = {} -- luacheck: ignore 241
 
 local function key_of(lookup)
-    return tonumber(ffi.cast("uintptr_t", lookup))
+  return tonumber(ffi.cast("uintptr_t", lookup))
 end
 
 local function finish(lookup)
-    posted_to[key_of(lookup)] = nil
-    return C.sb_ffi_resolve_end(lookup, ip_buf, ip_len, why)
+  posted_to[key_of(lookup)] = nil
+  return C.sb_ffi_resolve_end(lookup, ip_buf, ip_len, why)
 end
 
 local function answer(rc)
-    if rc == OK then
-        return ffi_string(ip_buf, ip_len[0])
-    end
-    return nil, ffi_string(why[0])
+  if rc == OK then
+    return ffi_string(ip_buf, ip_len[0])
+  end
+  return nil, ffi_string(why[0])
 end
 
 local function wait_for(name)
-    local sema, err = semaphore.new(0)
-    if not sema then
-        return nil, err
-    end
-    local lookup = C.sb_ffi_resolve_start(name, #name, sema.sem)
-    if lookup == nil then
-        return nil, "no semaphores here"
-    end
-    posted_to[key_of(lookup)] = sema
-    ffi_gc(lookup, finish) -- the thread may be killed while it waits
-    local ok
-    ok, err = sema:wait(WAIT_SECONDS)
-    ffi_gc(lookup, nil)
-    local rc = finish(lookup)
-    if not ok and err ~= "timeout" then
-        return nil, err
-    end
-    return answer(rc)
+  local sema, err = semaphore.new(0)
+  if not sema then
+    return nil, err
+  end
+  local lookup = C.sb_ffi_resolve_start(name, #name, sema.sem)
+  if lookup == nil then
+    return nil, "no semaphores here"
+  end
+  posted_to[key_of(lookup)] = sema
+  ffi_gc(lookup, finish) -- the thread may be killed while it waits
+  local ok
+  ok, err = sema:wait(WAIT_SECONDS)
+  ffi_gc(lookup, nil)
+  local rc = finish(lookup)
+  if not ok and err ~= "timeout" then
+    return nil, err
+  end
+  return answer(rc)
 end
 
 local _M = {}
@@ -79,120 +79,120 @@ local _M = {}
 --- The address of a name, as text (IPv6 in brackets); successive calls go round over the name's addresses. May yield.
 -- @return address, or nil and why
 function _M.resolve(name)
-    local rc = C.sb_ffi_resolve(name, #name, ip_buf, ip_len, why)
-    if rc ~= AGAIN then
-        return answer(rc)
-    end
-    return wait_for(name)
+  local rc = C.sb_ffi_resolve(name, #name, ip_buf, ip_len, why)
+  if rc ~= AGAIN then
+    return answer(rc)
+  end
+  return wait_for(name)
 end
 
 local resolve = _M.resolve
 
 local function is_name(host)
-    return type(host) == "string" and sub(host, 1, 5) ~= "unix:" and not find(host, "^%d+%.%d+%.%d+%.%d+$")
-        and not find(host, ":", 1, true)
+  return type(host) == "string" and sub(host, 1, 5) ~= "unix:" and not find(host, "^%d+%.%d+%.%d+%.%d+$")
+    and not find(host, ":", 1, true)
 end
 
 local function failure(host, err)
-    return nil, "[cosocket] DNS resolution failed: " .. err .. " (" .. host .. ")"
+  return nil, "[cosocket] DNS resolution failed: " .. err .. " (" .. host .. ")"
 end
 
 local function with_pool(opts, host, port)
-    if opts == nil then
-        return { pool = host .. ":" .. port }
-    end
-    if opts.pool ~= nil then
-        return opts
-    end
-    local copy = {}
-    for k, v in pairs(opts) do
-        copy[k] = v
-    end
-    copy.pool = host .. ":" .. port
-    return copy
+  if opts == nil then
+    return { pool = host .. ":" .. port }
+  end
+  if opts.pool ~= nil then
+    return opts
+  end
+  local copy = {}
+  for k, v in pairs(opts) do
+    copy[k] = v
+  end
+  copy.pool = host .. ":" .. port
+  return copy
 end
 
 local function wrap_connect(connect)
-    return function(sock, host, ...)
-        local port, opts = ...
-        -- What is not a name and a port is the original's to refuse, in its words.
-        if not is_name(host) or not tonumber(port) or (opts ~= nil and type(opts) ~= "table") then
-            return connect(sock, host, ...)
-        end
-        local ip, err = resolve(host)
-        if not ip then
-            return failure(host, err)
-        end
-        return connect(sock, ip, port, with_pool(opts, host, port))
+  return function(sock, host, ...)
+    local port, opts = ...
+    -- What is not a name and a port is the original's to refuse, in its words.
+    if not is_name(host) or not tonumber(port) or (opts ~= nil and type(opts) ~= "table") then
+      return connect(sock, host, ...)
     end
+    local ip, err = resolve(host)
+    if not ip then
+      return failure(host, err)
+    end
+    return connect(sock, ip, port, with_pool(opts, host, port))
+  end
 end
 
 local function wrap_setpeername(setpeername)
-    return function(sock, host, ...)
-        if not is_name(host) then
-            return setpeername(sock, host, ...)
-        end
-        local ip, err = resolve(host)
-        if not ip then
-            return failure(host, err)
-        end
-        return setpeername(sock, ip, ...)
+  return function(sock, host, ...)
+    if not is_name(host) then
+      return setpeername(sock, host, ...)
     end
+    local ip, err = resolve(host)
+    if not ip then
+      return failure(host, err)
+    end
+    return setpeername(sock, ip, ...)
+  end
 end
 
 local patched = setmetatable({}, { __mode = "k" })
 
 local function patch(sock, method, wrap)
-    local methods = getmetatable(sock).__index
-    if not patched[methods] then
-        methods[method] = wrap(methods[method])
-        patched[methods] = true
-    end
-    return sock
+  local methods = getmetatable(sock).__index
+  if not patched[methods] then
+    methods[method] = wrap(methods[method])
+    patched[methods] = true
+  end
+  return sock
 end
 
 local function maker(make, method, wrap)
-    return function(...)
-        local sock, err = make(...)
-        if not sock then
-            return sock, err
-        end
-        return patch(sock, method, wrap)
+  return function(...)
+    local sock, err = make(...)
+    if not sock then
+      return sock, err
     end
+    return patch(sock, method, wrap)
+  end
 end
 
 local function connected(tcp)
-    return function(...)
-        if select("#", ...) == 0 then
-            error("ngx.socket connect: expecting 1 or more arguments", 2)
-        end
-        local sock, err = tcp()
-        if not sock then
-            return nil, err
-        end
-        local ok
-        ok, err = sock:connect(...)
-        if not ok then
-            return nil, err
-        end
-        return sock
+  return function(...)
+    if select("#", ...) == 0 then
+      error("ngx.socket connect: expecting 1 or more arguments", 2)
     end
+    local sock, err = tcp()
+    if not sock then
+      return nil, err
+    end
+    local ok
+    ok, err = sock:connect(...)
+    if not ok then
+      return nil, err
+    end
+    return sock
+  end
 end
 
 local installed
 
 --- Replaces the makers of sockets in `ngx.socket`. Calling it again does nothing.
 function _M.install()
-    if installed then
-        return
-    end
-    installed = true
-    local socket = ngx.socket
-    local tcp = maker(socket.tcp, "connect", wrap_connect)
-    socket.tcp = tcp
-    socket.stream = tcp
-    socket.udp = maker(socket.udp, "setpeername", wrap_setpeername)
-    socket.connect = connected(tcp)
+  if installed then
+    return
+  end
+  installed = true
+  local socket = ngx.socket
+  local tcp = maker(socket.tcp, "connect", wrap_connect)
+  rawset(socket, "udp", maker(socket.udp, "setpeername", wrap_setpeername))
+  rawset(socket, "tcp", tcp)
+  rawset(socket, "stream", tcp)
+  rawset(socket, "connect", connected(tcp))
 end
 
 return _M

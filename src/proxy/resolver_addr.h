@@ -1,0 +1,30 @@
+/* Addresses and the hosts file: the parts of name resolution that need no network and no nginx. */
+#ifndef SB_RESOLVER_ADDR_H
+#define SB_RESOLVER_ADDR_H
+
+#include "core/base/base.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+typedef struct sb_addr {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa;          /* port 0: the caller knows it */
+    socklen_t len; /* of the member in use */
+    uint8_t text_len;
+    char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */
+} sb_addr_t;
+
+/* An address from text, IPv6 with or without brackets. False: not a literal. */
+bool sb_addr_parse(const char *text, size_t len, sb_addr_t *out);
+void sb_addr_set(sb_addr_t *out, int family, const void *bytes); /* bytes: struct in_addr or in6_addr */
+/* Calls fn for each (name, address) of a hosts file's text. Lines that are not well formed are passed over. */
+void sb_hosts_parse(const char *text, size_t len, void (*fn)(sb_str_t name, const sb_addr_t *addr, void *arg), void *arg);
+/* Reads a file of at most max bytes; malloc'ed. NULL when it cannot be read. */
+char *sb_hosts_read(const char *path, size_t max, size_t *len);
+
+#endif
