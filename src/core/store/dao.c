@@ -115,14 +115,34 @@ sb_dao_lookup(sb_store_t *s, const sb_table_t *t, const char *key, const char *b
 }
 
 int
-sb_dao_select(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao_opts_t *o, json_t **row, sb_err_t *err)
+sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err)
 {
-    sb_record_t rec = {0};
-    int rc = sb_dao_lookup(s, table_of(s, e), key, o != NULL ? o->by : NULL, workspace_of(s, o), &rec, err);
+    const struct sb_dao_rules *rules = sb_dao_rules_of(t);
+
+    return rules != NULL && rules->present != NULL ? rules->present(s, t, row, err) : SB_OK;
+}
+
+/* Hands a row that was found to the caller. */
+static int
+give(sb_store_t *s, const sb_table_t *t, json_t *found, json_t **row, sb_err_t *err)
+{
+    int rc = sb_dao_present(s, t, found, err);
 
     if (rc == SB_OK)
-        *row = rec.row;
+        *row = found;
+    else
+        json_decref(found);
     return rc;
+}
+
+int
+sb_dao_select(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao_opts_t *o, json_t **row, sb_err_t *err)
+{
+    const sb_table_t *t = table_of(s, e);
+    sb_record_t rec = {0};
+    int rc = sb_dao_lookup(s, t, key, o != NULL ? o->by : NULL, workspace_of(s, o), &rec, err);
+
+    return rc == SB_OK ? give(s, t, rec.row, row, err) : rc;
 }
 
 int
@@ -146,9 +166,7 @@ sb_dao_select_by_cache_key(sb_store_t *s, const sb_entity_t *e, const json_t *fi
         if (rc == SB_DECLINED)
             not_found(json_deep_copy(fields), false, err);
     }
-    if (rc == SB_OK)
-        *row = rec.row;
-    return rc;
+    return rc == SB_OK ? give(s, t, rec.row, row, err) : rc;
 }
 
 /* --- writing --- */
@@ -207,27 +225,65 @@ normalise(const sb_table_t *t, json_t *row)
     }
 }
 
+/* Fields that are accepted but not stored leave the row. */
+static void
+take_transient(const sb_table_t *t, sb_change_set_t *c)
+{
+    const struct sb_field *f;
+
+    c->transient = json_object();
+    for (f = t->e->def->fields; f->type != SB_T_END; f++) {
+        json_t *v = f->transient ? json_object_get(c->row, f->name) : NULL;
+
+        if (v == NULL)
+            continue;
+        json_object_set(c->transient, f->name, v);
+        json_object_del(c->row, f->name);
+    }
+}
+
 /* The new row of an operation, checked: input against schema and other rows. */
 static int
-make_row(sb_store_t *s, const sb_table_t *t, enum sb_op op, const char *ws, const json_t *input, const json_t *old, json_t **row,
-         sb_err_t *err)
+make_row(sb_store_t *s, const sb_table_t *t, enum sb_op op, const json_t *input, sb_change_set_t *c, sb_err_t *err)
 {
     json_t *resolved = NULL;
     size_t i;
-    int rc = sb_dao_resolve(s, t, ws, input, &resolved, err);
+    int rc = sb_dao_resolve(s, t, c->ws, input, &resolved, err);
 
     if (rc == SB_OK)
-        rc = sb_schema_process(t->e->schema, op, resolved, old, &s->hooks, row, err);
+        rc = sb_schema_process(t->e->schema, op, resolved, c->old, &s->hooks, &c->row, err);
     json_decref(resolved);
     if (rc != SB_OK)
         return rc;
-    for (i = 0; old != NULL && i < t->npk; i++) { /* a row keeps its key, whatever input says */
+    for (i = 0; c->old != NULL && i < t->npk; i++) { /* a row keeps its key, whatever input says */
         const char *name = t->cols[t->pk[i]].field->name;
 
-        json_object_set(*row, name, json_object_get(old, name));
+        json_object_set(c->row, name, json_object_get(c->old, name));
     }
-    normalise(t, *row);
-    return sb_dao_check(s, t, ws, *row, old, err);
+    normalise(t, c->row);
+    take_transient(t, c);
+    return sb_dao_check(s, t, c, err);
+}
+
+/* The write itself, with what the entity's rules add to it; *row is the row as handed out. */
+static int
+write_row(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, json_t **row, sb_err_t *err)
+{
+    const struct sb_dao_rules *rules = sb_dao_rules_of(t);
+    int rc = sb_store_write(s, t, c->ws, c->row, c->old, err);
+
+    if (rc == SB_OK && rules != NULL && rules->written != NULL && (rc = rules->written(s, t, c, err)) != SB_OK) {
+        s->broken = true;
+        rc = SB_ERROR;
+    }
+    return rc == SB_OK ? give(s, t, json_incref(c->row), row, err) : rc;
+}
+
+static void
+clear(sb_change_set_t *c)
+{
+    json_decref(c->row);
+    json_decref(c->transient);
 }
 
 static int
@@ -270,13 +326,17 @@ workspace_exists(sb_store_t *s, const sb_table_t *t, const char *ws, sb_err_t *e
 static int
 insert(sb_store_t *s, const sb_table_t *t, enum sb_op op, const char *ws, const json_t *input, json_t **row, sb_err_t *err)
 {
+    sb_change_set_t c = {.ws = ws};
     int rc = workspace_exists(s, t, ws, err);
 
     if (rc == SB_OK)
-        rc = make_row(s, t, op, ws, input, NULL, row, err);
+        rc = make_row(s, t, op, input, &c, err);
     if (rc == SB_OK)
-        rc = primary_key_free(s, t, *row, err);
-    return rc == SB_OK ? sb_store_write(s, t, ws, *row, NULL, err) : rc;
+        rc = primary_key_free(s, t, c.row, err);
+    if (rc == SB_OK)
+        rc = write_row(s, t, &c, row, err);
+    clear(&c);
+    return rc;
 }
 
 int
@@ -297,9 +357,13 @@ static int
 replace(sb_store_t *s, const sb_table_t *t, enum sb_op op, const sb_record_t *old, const char *ws, const json_t *input, json_t **row,
         sb_err_t *err)
 {
-    int rc = make_row(s, t, op, t->e->workspaceable ? old->ws : ws, input, old->row, row, err);
+    sb_change_set_t c = {.ws = t->e->workspaceable ? old->ws : ws, .old = old->row};
+    int rc = make_row(s, t, op, input, &c, err);
 
-    return rc == SB_OK ? sb_store_write(s, t, old->ws, *row, old->row, err) : rc;
+    if (rc == SB_OK)
+        rc = write_row(s, t, &c, row, err);
+    clear(&c);
+    return rc;
 }
 
 int

@@ -1,6 +1,6 @@
 /*
- * Checks of a new row against the rows that are there: parents exist, unique fields and cache key are free, and the rules of
- * single entities that need a query. Only what the operation changes is looked up, so that an edit costs the same in a large record.
+ * Checks of a new row against the rows that are there: parents exist, unique fields and cache key are free, then the entity's own
+ * rules (dao_rules.c). Only what the operation changes is looked up, so that an edit costs the same in a large record.
  */
 #include "core/base/json.h"
 #include "core/store/store_int.h"
@@ -145,93 +145,19 @@ check_unique(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *r
     return check_cache_key(s, t, ws, row, old, err);
 }
 
-/* --- plugins: protocols must fit the route's --- */
-
-static bool
-intersect(const json_t *a, const json_t *b)
-{
-    size_t i, j;
-    json_t *x, *y;
-
-    json_array_foreach(a, i, x) json_array_foreach(b, j, y) if (json_equal(x, y)) return true;
-    return false;
-}
-
 int
 sb_dao_violation(const char *field, const char *text, sb_err_t *err)
 {
-    return sb_err_set_fields(err, SB_E_SCHEMA_VIOLATION, json_pack("{s:s}", field, text), "schema violation (%s: %s)", field, text);
+    return sb_schema_violation(err, json_pack("{s:s}", field, text));
 }
-
-typedef struct protocol_scan {
-    const json_t *protocols;
-    bool any, match;
-} protocol_scan_t;
-
-static int
-scan_route(sb_record_t *rec, void *arg)
-{
-    protocol_scan_t *p = arg;
-
-    p->any = true;
-    p->match = intersect(p->protocols, json_object_get(rec->row, "protocols"));
-    json_decref(rec->row);
-    return p->match ? SB_DECLINED : SB_OK; /* DECLINED: found, stop */
-}
-
-static int
-check_service_protocols(sb_store_t *s, const char *service, const json_t *protocols, sb_err_t *err)
-{
-    const sb_table_t *routes = sb_tables_find(s->tables, "routes");
-    sb_query_t q = {.limit = SIZE_MAX, .foreign = sb_table_column(routes, "service"), .foreign_id = service};
-    protocol_scan_t p = {.protocols = protocols};
-    int rc = s->ops->page(s->conn, routes, &q, scan_route, &p, err);
-
-    if (rc == SB_ERROR)
-        return rc;
-    if (p.any && !p.match)
-        return sb_dao_violation("protocols", "must match the protocols of at least one route pointing to this Plugin's service", err);
-    return SB_OK;
-}
-
-static int
-check_plugin(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err)
-{
-    const char *route = sb_json_foreign_id(row, "route"), *service = sb_json_foreign_id(row, "service");
-    const json_t *protocols = json_object_get(row, "protocols");
-    sb_record_t rec = {0};
-    int rc;
-
-    if (!json_is_array(protocols) || (!changed(row, old, "protocols") && !changed(row, old, "route") && !changed(row, old, "service")))
-        return SB_OK;
-    if (route != NULL) {
-        rc = sb_dao_lookup(s, sb_tables_find(s->tables, "routes"), route, NULL, ws, &rec, err);
-        if (rc != SB_OK)
-            return rc;
-        rc = intersect(protocols, json_object_get(rec.row, "protocols"))
-                 ? SB_OK
-                 : sb_dao_violation("protocols", "must match the associated route's protocols", err);
-        json_decref(rec.row);
-        if (rc != SB_OK)
-            return rc;
-    }
-    return service != NULL ? check_service_protocols(s, service, protocols, err) : SB_OK;
-}
-
-/* Rules of single entities. */
-static const struct {
-    const char *entity;
-    int (*check)(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err);
-} entity_rules[] = {{"plugins", check_plugin}};
 
 int
-sb_dao_check(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err)
+sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err)
 {
-    size_t i;
-    int rc = check_parents(s, t, ws, row, old, err);
+    const struct sb_dao_rules *rules = sb_dao_rules_of(t);
+    int rc = check_parents(s, t, c->ws, c->row, c->old, err);
 
-    for (i = 0; rc == SB_OK && i < sizeof(entity_rules) / sizeof(entity_rules[0]); i++)
-        if (strcmp(entity_rules[i].entity, t->e->name) == 0)
-            rc = entity_rules[i].check(s, t, ws, row, old, err);
-    return rc == SB_OK ? check_unique(s, t, ws, row, old, err) : rc;
+    if (rc == SB_OK && rules != NULL && rules->check != NULL)
+        rc = rules->check(s, t, c, err);
+    return rc == SB_OK ? check_unique(s, t, c->ws, c->row, c->old, err) : rc;
 }

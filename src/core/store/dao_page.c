@@ -72,7 +72,7 @@ sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, json_t
     const sb_table_t *t;
     sb_query_t q = {0};
     json_t *found;
-    size_t size;
+    size_t i, size;
     int rc;
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
@@ -93,6 +93,14 @@ sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, json_t
     if (json_array_size(found) > size) {
         json_array_remove(found, size);
         *next = token_behind(t, json_array_get(found, size - 1), q.newest_first);
+    }
+    for (i = 0; rc == SB_OK && i < json_array_size(found); i++)
+        rc = sb_dao_present(s, t, json_array_get(found, i), err);
+    if (rc != SB_OK) {
+        json_decref(found);
+        free(*next);
+        *next = NULL;
+        return rc;
     }
     *rows = found;
     return SB_OK;

@@ -123,7 +123,7 @@ sb_store_open(const struct sb_store_ops *ops, const sb_store_config_t *cfg, sb_s
     s->hooks = cfg->hooks;
     s->lock_fd = -1;
     s->depth = -1;
-    s->tables = sb_tables_make(cfg->hooks.expressions);
+    s->tables = sb_tables_make(&cfg->hooks);
     rc = prepare_folder(cfg, &s->lock_fd, err);
     if (rc == SB_OK)
         rc = ops->open(cfg, &s->conn, err);

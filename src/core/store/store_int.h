@@ -134,7 +134,7 @@ struct sb_store {
 };
 
 /* Chains the tables of all registered entities, in their order; owned by the caller. */
-sb_table_t *sb_tables_make(bool expressions);
+sb_table_t *sb_tables_make(const sb_schema_hooks_t *hooks);
 void sb_tables_free(sb_table_t *tables);
 const sb_table_t *sb_tables_find(const sb_table_t *tables, const char *entity);
 const sb_column_t *sb_table_column(const sb_table_t *t, const char *field); /* NULL: none */
@@ -158,14 +158,36 @@ int sb_store_token_read(const char *token, size_t n, json_t **values, sb_err_t *
 /* pretty.c: the Lua-like text of a value in error messages: {id="x",["a-b"]=1}, keys sorted. malloc'ed. */
 char *sb_store_pretty(const json_t *value);
 
-/* --- inside the DAO (dao.c, dao_refs.c, dao_checks.c, dao_delete.c) --- */
+/* --- inside the DAO (dao.c, dao_refs.c, dao_checks.c, dao_rules.c, dao_delete.c) --- */
+
+/* One write in the making. */
+typedef struct sb_change_set {
+    const char *ws;
+    json_t *row;       /* complete, checked by the schema */
+    const json_t *old; /* the row it replaces; NULL: new */
+    json_t *transient; /* given fields that are not stored, out of row; an object */
+} sb_change_set_t;
+
+struct sb_dao_rules {
+    const char *entity;
+    /* MAY. Before anything is written: rules that need other rows. SB_DECLINED refuses the write. */
+    int (*check)(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
+    /* MAY. Behind the row's write, in the same transaction. Must not decline. */
+    int (*written)(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
+    /* MAY. Adds to a row that is handed out what is not stored in it. */
+    int (*present)(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
+};
 
 /* Replaces {"name": …} references in *input (made a copy when needed; new reference either way). Code 13. */
 int sb_dao_resolve(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *input, json_t **out, sb_err_t *err);
-/* Foreign ids exist, unique fields and cache key are free, rules of single entities. old: row replaced or NULL. Codes 4, 5, 2. */
-int sb_dao_check(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err);
+/* Foreign ids exist, unique fields and cache key are free, the entity's own rules. old: row replaced or NULL. Codes 4, 5, 2. */
+int sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
 /* Code 2 with one field's text. */
 int sb_dao_violation(const char *field, const char *text, sb_err_t *err);
+/* What single entities have beyond their field table; NULL: nothing (dao_rules.c). */
+const struct sb_dao_rules *sb_dao_rules_of(const sb_table_t *t);
+/* Adds to a row that is handed out what its entity shows beyond its columns. */
+int sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
 /* Deletes a row found before, with what depends on it. */
 int sb_dao_remove(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
 /* Looks a row up by key text or unique field and workspace; SB_DECLINED as sb_dao_select. */

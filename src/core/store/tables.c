@@ -77,8 +77,22 @@ needs_cache_key(const sb_table_t *t)
     return c == NULL || (!c->unique && (size_t)(c - t->cols) != t->pk[0]);
 }
 
+/* Fields of a router flavor: columns exist for all of them, rows have those of this node's. Some replace a field of the same name. */
+static void
+add_variant_columns(sb_table_t *t, const struct sb_field *fields, bool active)
+{
+    for (; fields != NULL && fields->type != SB_T_END; fields++) {
+        sb_column_t *c = (sb_column_t *)sb_table_column(t, fields->name);
+
+        if (c == NULL)
+            add_column(t, fields, !active);
+        else if (active)
+            c->hidden = false;
+    }
+}
+
 static sb_table_t *
-make_table(const sb_entity_t *e, size_t index, bool expressions)
+make_table(const sb_entity_t *e, size_t index, const sb_schema_hooks_t *hooks)
 {
     static const struct sb_field ttl = {.name = "ttl", .type = SB_T_NUMBER};
     sb_table_t *t = sb_calloc(sizeof(*t));
@@ -92,9 +106,10 @@ make_table(const sb_entity_t *e, size_t index, bool expressions)
         if (strcmp(e->name, table_names[i].entity) == 0)
             t->name = table_names[i].table;
     for (f = e->def->fields; f->type != SB_T_END; f++)
-        add_column(t, f, false);
-    for (f = e->def->expressions_fields; f != NULL && f->type != SB_T_END; f++)
-        add_column(t, f, !expressions);
+        if (!f->transient)
+            add_column(t, f, false);
+    add_variant_columns(t, e->def->expressions_fields, hooks->expressions);
+    add_variant_columns(t, e->def->traditional_fields, hooks->traditional);
     if (e->ttl)
         add_column(t, &ttl, false);
     find_primary_key(t);
@@ -103,7 +118,7 @@ make_table(const sb_entity_t *e, size_t index, bool expressions)
 }
 
 sb_table_t *
-sb_tables_make(bool expressions)
+sb_tables_make(const sb_schema_hooks_t *hooks)
 {
     sb_table_t *first = NULL, **next = &first;
     const sb_entity_t *const *all;
@@ -113,7 +128,7 @@ sb_tables_make(bool expressions)
     for (i = 0; i < n; i++) {
         if (strcmp(all[i]->name, "tags") == 0) /* a view of the side table of that name */
             continue;
-        *next = make_table(all[i], index++, expressions);
+        *next = make_table(all[i], index++, hooks);
         next = &(*next)->next;
     }
     return first;

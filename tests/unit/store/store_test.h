@@ -174,7 +174,14 @@ test_count(sb_store_t *s, const char *entity)
 static inline int
 test_entities(void **state)
 {
+    static const struct sb_field config[] = {{.name = "n", .type = SB_T_INTEGER}, SB_FIELD_END};
+    static const struct sb_field fields[] = {{.name = "config", .type = SB_T_RECORD, .required = 1, .fields = config}, SB_FIELD_END};
+    static const struct sb_schema_def def = {.name = "test-plugin", .fields = fields};
+    sb_plugin_schema_t ps = {.name = "test-plugin", .version = "1", .priority = 1};
+
     sb_entities_init();
+    ps.schema = sb_schema_from_table(&def);
+    sb_plugin_schemas_add(&ps);
     return 0;
 }
 

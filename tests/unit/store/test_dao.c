@@ -149,7 +149,7 @@ static void
 two_references_unresolved(void **state)
 {
     sb_store_t *s = test_open(NULL);
-    json_t *input = test_json("{\"name\":\"request-termination\",\"service\":{\"name\":\"x\"},\"route\":{\"name\":\"y\"}}"), *row = NULL;
+    json_t *input = test_json("{\"name\":\"test-plugin\",\"service\":{\"name\":\"x\"},\"route\":{\"name\":\"y\"}}"), *row = NULL;
     sb_err_t err = {0};
 
     assert_int_equal(sb_dao_insert(s, sb_entity_find("plugins"), input, NULL, &row, &err), SB_DECLINED);
@@ -251,7 +251,7 @@ delete_restricted(void **state)
     sb_err_t err = {0};
 
     snprintf(id, sizeof(id), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
-    snprintf(plugin, sizeof(plugin), "%s", test_insert_id(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}"));
+    snprintf(plugin, sizeof(plugin), "%s", test_insert_id(s, "plugins", "{\"name\":\"test-plugin\",\"service\":{\"name\":\"a\"}}"));
     json_decref(test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"a\"}}"));
     seq = sb_store_seq(s);
     assert_int_equal(sb_dao_delete(s, sb_entity_find("services"), id, NULL, NULL, &err), SB_DECLINED);
@@ -275,8 +275,7 @@ delete_cascades(void **state)
     assert_int_equal(test_count(s, "targets"), 0);
 
     snprintf(route, sizeof(route), "%s", test_insert_id(s, "routes", "{\"paths\":[\"/a\"]}"));
-    snprintf(plugin, sizeof(plugin), "%s",
-             test_insert_id(s, "plugins", T("{\"name\":\"request-termination\",\"route\":{\"id\":\"%s\"}}", route)));
+    snprintf(plugin, sizeof(plugin), "%s", test_insert_id(s, "plugins", T("{\"name\":\"test-plugin\",\"route\":{\"id\":\"%s\"}}", route)));
     test_expect(sb_dao_delete(s, sb_entity_find("routes"), route, NULL, NULL, &err), SB_OK, &err);
     assert_false(test_exists(s, "plugins", plugin));
     sb_store_close(s);
@@ -292,12 +291,12 @@ composite_keys_are_unique(void **state)
     sb_err_t err = {0};
 
     snprintf(svc, sizeof(svc), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
-    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\"}"));
-    test_insert_fails(s, "plugins", "{\"name\":\"request-termination\"}", 5,
-                      "UNIQUE violation detected on '{consumer=null,name=\"request-termination\",route=null,service=null}'",
-                      "{\"consumer\":null,\"name\":\"request-termination\",\"route\":null,\"service\":null}");
-    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}"));
-    fields = test_json(T("{\"name\":\"request-termination\",\"service\":{\"id\":\"%s\"}}", svc));
+    json_decref(test_insert(s, "plugins", "{\"name\":\"test-plugin\"}"));
+    test_insert_fails(s, "plugins", "{\"name\":\"test-plugin\"}", 5,
+                      "UNIQUE violation detected on '{consumer=null,name=\"test-plugin\",route=null,service=null}'",
+                      "{\"consumer\":null,\"name\":\"test-plugin\",\"route\":null,\"service\":null}");
+    json_decref(test_insert(s, "plugins", "{\"name\":\"test-plugin\",\"service\":{\"name\":\"a\"}}"));
+    fields = test_json(T("{\"name\":\"test-plugin\",\"service\":{\"id\":\"%s\"}}", svc));
     test_expect(sb_dao_select_by_cache_key(s, plugins, fields, NULL, &row, &err), SB_OK, &err);
     assert_string_equal(sb_json_foreign_id(row, "service"), svc);
     json_decref(row);
@@ -335,19 +334,18 @@ plugin_protocols(void **state)
     char tcp[64], svc[64];
 
     snprintf(svc, sizeof(svc), "%s", test_insert_id(s, "services", "{\"name\":\"a\",\"host\":\"h\",\"protocol\":\"tcp\",\"port\":90}"));
-    json_decref(test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"}}")); /* no route yet */
+    json_decref(test_insert(s, "plugins", "{\"name\":\"test-plugin\",\"service\":{\"name\":\"a\"}}")); /* no route yet */
     snprintf(tcp, sizeof(tcp), "%s",
              test_insert_id(s, "routes", "{\"protocols\":[\"tcp\"],\"destinations\":[{\"port\":9000}],\"service\":{\"name\":\"a\"}}"));
-    test_insert_fails(s, "plugins", T("{\"name\":\"request-termination\",\"route\":{\"id\":\"%s\"}}", tcp), 2,
+    test_insert_fails(s, "plugins", T("{\"name\":\"test-plugin\",\"route\":{\"id\":\"%s\"}}", tcp), 2,
                       "schema violation (protocols: must match the associated route's protocols)",
                       "{\"protocols\":\"must match the associated route's protocols\"}");
     json_decref(test_insert(s, "consumers", "{\"username\":\"c\"}"));
-    test_insert_fails(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}", 2,
+    test_insert_fails(s, "plugins", "{\"name\":\"test-plugin\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}", 2,
                       "schema violation (protocols: must match the protocols of at least one route pointing to this Plugin's service)",
                       "{\"protocols\":\"must match the protocols of at least one route pointing to this Plugin's service\"}");
     json_decref(test_insert(s, "routes", "{\"paths\":[\"/a\"],\"service\":{\"name\":\"a\"}}"));
-    json_decref(
-        test_insert(s, "plugins", "{\"name\":\"request-termination\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}"));
+    json_decref(test_insert(s, "plugins", "{\"name\":\"test-plugin\",\"service\":{\"name\":\"a\"},\"consumer\":{\"username\":\"c\"}}"));
     sb_store_close(s);
 }
 
