@@ -19,7 +19,8 @@ enum {
     SB_CTL_RAISED = 3   /* text: the function raised an error */
 };
 
-/* Begins a new set of plugin schemas from the settings in <prefix>/.kong_env. NULL, or what failed. */
+/* Begins a new set of plugin schemas from the settings in <prefix>/.kong_env (in a preflight: SILVERBACK_PREFLIGHT_ENV). NULL, or what
+ * failed. */
 SB_CTL_EXPORT const char *sb_ctl_begin(const char *prefix);
 /* The n-th name of the setting `plugins` that has no native plugin; NULL when there are no more. */
 SB_CTL_EXPORT const char *sb_ctl_plugin_name(int n);

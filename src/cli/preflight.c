@@ -1,7 +1,8 @@
 /*
- * The preflight; see preflight.h. Both configurations are written into a folder of their own in the prefix, and nginx is run on each
- * twice: with -t, which finds wrong directives, and once for real with SILVERBACK_PREFLIGHT set, which lets init_by_lua load the
- * plugins and then end the process (lua/kong/silverback/preflight.lua) before nginx has opened a socket or written a pid file.
+ * The preflight; see preflight.h. Both configurations and the settings are written into a folder of their own in the prefix, and nginx
+ * is run on each with SILVERBACK_PREFLIGHT set, which lets init_by_lua load the plugins and then end the process
+ * (lua/kong/silverback/preflight.lua) before nginx has opened a socket or written a pid file. SILVERBACK_PREFLIGHT_ENV names the
+ * settings: a reload tries new ones while <prefix>/.kong_env still has those of the running node.
  *
  * Start reading at sb_preflight_run().
  */
@@ -28,8 +29,8 @@
 typedef struct preflight {
     const sb_settings_t *s;
     const char *prefix;
-    char *folder;
-    sb_buf_t faults; /* lines */
+    char *folder, *env; /* ours in the prefix; the settings in it */
+    sb_buf_t faults;    /* lines */
 } preflight_t;
 
 static int
@@ -151,14 +152,14 @@ read_output(int fd, sb_buf_t *out)
 }
 
 static void
-become(char *const *argv, int output, const char *report)
+become(char *const *argv, int output, const char *report, const char *env)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
         _exit(127);
-    if (report != NULL)
-        setenv("SILVERBACK_PREFLIGHT", report, 1);
+    setenv("SILVERBACK_PREFLIGHT", report, 1);
+    setenv("SILVERBACK_PREFLIGHT_ENV", env, 1);
     unsetenv("NGINX"); /* nginx would take descriptors named there for listening sockets */
     execv(argv[0], argv);
     _exit(127);
@@ -166,7 +167,7 @@ become(char *const *argv, int output, const char *report)
 
 /* Runs a program to its end; *status as waitpid() has it. */
 static int
-run(char *const *argv, const char *report, sb_buf_t *output, int *status, sb_err_t *err)
+run(char *const *argv, const char *report, const char *env, sb_buf_t *output, int *status, sb_err_t *err)
 {
     int fds[2];
     pid_t pid;
@@ -181,7 +182,7 @@ run(char *const *argv, const char *report, sb_buf_t *output, int *status, sb_err
         return broken(err, "fork");
     }
     if (pid == 0)
-        become(argv, fds[1], report);
+        become(argv, fds[1], report, env);
     close(fds[1]);
     ended = read_output(fds[0], output);
     if (!ended)
@@ -204,17 +205,13 @@ went_well(int status)
 }
 
 static int
-nginx(preflight_t *pf, const char *conf, bool test, const char *report, sb_buf_t *output, int *status, sb_err_t *err)
+nginx(preflight_t *pf, const char *conf, const char *report, sb_buf_t *output, int *status, sb_err_t *err)
 {
     char *program = sb_asprintf("%s", sb_paths_get()->nginx), *file = sb_asprintf("%s", conf);
-    char *prefix = sb_asprintf("%s", pf->prefix);
-    char *argv[] = {program, (char[]){"-p"}, prefix, (char[]){"-e"}, (char[]){"stderr"}, (char[]){"-c"}, file, NULL, NULL};
-    int rc;
+    char *prefix = sb_asprintf("%s/", pf->prefix);
+    char *argv[] = {program, (char[]){"-p"}, prefix, (char[]){"-e"}, (char[]){"stderr"}, (char[]){"-c"}, file, NULL};
+    int rc = run(argv, report, pf->env, output, status, err);
 
-    if (test)
-        argv[7] = (char[]){"-t"};
-    sb_buf_reset(output);
-    rc = run(argv, report, output, status, err);
     free(program);
     free(file);
     free(prefix);
@@ -242,19 +239,14 @@ take_report(preflight_t *pf, const char *report, const char *output)
 }
 
 static int
-test_and_load(preflight_t *pf, const char *conf, const char *report, sb_err_t *err)
+load_plugins(preflight_t *pf, const char *conf, const char *report, sb_err_t *err)
 {
     sb_buf_t output = {0};
     int status = 0;
-    int rc = nginx(pf, conf, true, NULL, &output, &status, err);
+    int rc = nginx(pf, conf, report, &output, &status, err);
 
-    if (rc == SB_OK && !went_well(status)) {
-        add_complaints(pf, output.len != 0 ? output.data : "");
-    } else if (rc == SB_OK) {
-        rc = nginx(pf, conf, false, report, &output, &status, err);
-        if (rc == SB_OK && !went_well(status))
-            take_report(pf, report, output.len != 0 ? output.data : "");
-    }
+    if (rc == SB_OK && !went_well(status))
+        take_report(pf, report, output.len != 0 ? output.data : "");
     sb_buf_free(&output);
     return rc;
 }
@@ -271,7 +263,7 @@ check_instance(preflight_t *pf, sb_instance_t instance, sb_err_t *err)
     if (rc == SB_OK)
         rc = write_file(conf, &text, err);
     if (rc == SB_OK)
-        rc = test_and_load(pf, conf, report, err);
+        rc = load_plugins(pf, conf, report, err);
     unlink(report);
     unlink(conf);
     sb_buf_free(&text);
@@ -295,14 +287,19 @@ sb_preflight_run(const sb_settings_t *s, sb_err_t *err)
         free(pf.folder);
         return broken(err, pf.prefix);
     }
-    rc = check_instance(&pf, SB_INSTANCE_PROXY, err);
+    pf.env = sb_asprintf("%s/.kong_env", pf.folder);
+    rc = sb_settings_write_env_file(s, pf.env, err);
+    if (rc == SB_OK)
+        rc = check_instance(&pf, SB_INSTANCE_PROXY, err);
     if (rc == SB_OK)
         rc = check_instance(&pf, SB_INSTANCE_CONTROL, err);
     if (rc == SB_OK && pf.faults.len != 0) {
         pf.faults.data[--pf.faults.len] = '\0'; /* the last newline */
         rc = sb_err_set(err, SB_E_NONE, "%s", pf.faults.data);
     }
+    unlink(pf.env);
     rmdir(pf.folder);
+    free(pf.env);
     free(pf.folder);
     sb_buf_free(&pf.faults);
     return rc;

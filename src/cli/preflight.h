@@ -5,9 +5,8 @@
 #include "core/settings/settings.h"
 
 /*
- * Generates both instances' configurations, has nginx test them, and loads every plugin's handler and schema with the code that the
- * instances start with. Nothing listens, and a running node of the same prefix is not touched. The prefix must have been prepared:
- * its folders and .kong_env (what `s` says) are there.
+ * Loads every plugin's handler and schema in nginx, with both instances' generated configurations and the code that they start with.
+ * Nothing listens, and a running node of the same prefix is not touched. The prefix must have been prepared: its folders are there.
  *
  * SB_DECLINED: err->message lists what is wrong, one fault per line ("my-plugin plugin: loading its handler failed: …/handler.lua:9: …",
  * "nginx: [emerg] …"). SB_ERROR: the preflight itself could not run.

@@ -10,6 +10,7 @@
  *
  * The outcome goes into state.json, where the reload verb waits for it.
  */
+#include "cli/preflight.h"
 #include "cli/supervisor_int.h"
 
 #include "cli/paths.h"
@@ -27,9 +28,6 @@
 #define CHECK_SECONDS 120.0
 #define STEP_SECONDS  90.0
 #define DRAIN_SECONDS 10.0 /* for Admin requests that have begun */
-
-/* Loads every plugin as a worker would. */
-int sb_preflight_run(const sb_settings_t *s, sb_err_t *err) __attribute__((weak));
 
 /* --- trying a configuration --- */
 
@@ -106,7 +104,7 @@ sb_supervisor_try(const sb_settings_t *s, const char *suffix, sb_err_t *err)
     rc = test_conf(prefix, "control.conf", suffix, err);
     if (rc == SB_OK)
         rc = test_conf(prefix, "nginx.conf", suffix, err);
-    if (rc == SB_OK && sb_preflight_run != NULL)
+    if (rc == SB_OK)
         rc = sb_preflight_run(s, err);
     return rc;
 }
