@@ -21,7 +21,7 @@ enum {
 
 /* Begins a new set of plugin schemas from the settings in <prefix>/.kong_env (in a preflight: SILVERBACK_PREFLIGHT_ENV). NULL, or what
  * failed. */
-SB_CTL_EXPORT const char *sb_ctl_begin(const char *prefix);
+SB_CTL_EXPORT const char *sb_ctl_begin(const char *prefix, const char *lua_version);
 /* The n-th name of the setting `plugins` that has no native plugin; NULL when there are no more. */
 SB_CTL_EXPORT const char *sb_ctl_plugin_name(int n);
 /* Adds a Lua plugin's schema to the set. NULL, or "field 'a.b': reason" (until the next call). */

@@ -42,6 +42,7 @@ sb_nginx_control_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
         return rc;
     sb_buf_adds(out, "http {\n");
     sb_nginx_http(s, SB_INSTANCE_CONTROL, out);
+    sb_buf_addf(out, "    init_by_lua_block { require(\"kong.silverback.control\").init([==[%s]==]) }\n", sb_settings_str(s, "prefix"));
     admin_server(s, out);
     sb_buf_adds(out, "}\n");
     return SB_OK;

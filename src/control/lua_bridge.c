@@ -2,8 +2,8 @@
  * The schemas of Lua plugins in control, and the way back into Lua for the functions they hold.
  *
  * At start (and at each reload, in the master, before workers are forked) lua/kong/silverback/control.lua runs in init_by_lua: it
- * begins a set, adds every Lua plugin's schema as JSON, and commits. Native plugins' schemas join at the begin. Only the commit touches
- * the process-wide set (sb_plugin_schemas_*), so a reload that fails leaves the old one whole.
+ * begins a set, adds every Lua plugin's schema as JSON, and commits. Only the commit touches the process-wide set (sb_plugin_schemas_*),
+ * so a reload that fails leaves the old one whole. Native plugins' schemas are added in the worker (node.c).
  *
  * A schema's function is known by a number. sb_lua_bridge_call() is called by the schema engine, mostly on the store thread: it hops to
  * the event loop, where the FFI callback that Lua registered runs the function and answers with sb_ctl_answer(). `hop` is the call
@@ -11,7 +11,7 @@
  */
 #include "control/lua_bridge.h"
 
-#include "control/loop.h"
+#include "control/control.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/settings/settings.h"
@@ -24,7 +24,6 @@
 struct staged {
     char *name, *version;
     sb_schema_t *schema;
-    const struct sb_plugin *native;
     int priority;
 };
 
@@ -40,13 +39,13 @@ static sb_ctl_call_pt lua_call;
 
 /* ---------- the set ---------- */
 
-static const struct sb_plugin *
-native_find(const char *name)
+static bool
+is_native(const char *name)
 {
     for (const struct sb_plugin *const *p = sb_bundled_plugins; *p != NULL; p++)
         if (strcmp((*p)->name, name) == 0)
-            return *p;
-    return NULL;
+            return true;
+    return false;
 }
 
 static bool
@@ -59,23 +58,15 @@ staged(const char *name)
 }
 
 static void
-stage_add(const char *name, sb_schema_t *schema, const struct sb_plugin *native, int priority, const char *version)
+stage_add(const char *name, sb_schema_t *schema, int priority, const char *version)
 {
     stage.items = sb_realloc(stage.items, (stage.n + 1) * sizeof(*stage.items));
     stage.items[stage.n++] = (struct staged){
         .name = sb_strdup_len(name, strlen(name)),
         .version = version != NULL ? sb_strdup_len(version, strlen(version)) : NULL,
         .schema = schema,
-        .native = native,
         .priority = priority,
     };
-}
-
-static void
-stage_add_native(const struct sb_plugin *p)
-{
-    if (!staged(p->name))
-        stage_add(p->name, sb_schema_from_table(p->schema), p, p->priority, p->version);
 }
 
 static void
@@ -106,7 +97,7 @@ lua_name_known(const char *name)
     return false;
 }
 
-/* Sorts the names of the setting into native ones, staged at once, and those that Lua has to bring. */
+/* The names of the setting that Lua has to bring. */
 static void
 read_names(const sb_settings_t *s)
 {
@@ -114,17 +105,10 @@ read_names(const sb_settings_t *s)
     const char *const *names = sb_settings_list(s, "plugins", &n);
 
     for (size_t i = 0; i < n; i++) {
-        const struct sb_plugin *native = native_find(names[i]);
-
-        if (strcmp(names[i], "bundled") == 0) {
-            for (const struct sb_plugin *const *p = sb_bundled_plugins; *p != NULL; p++)
-                stage_add_native(*p);
-        } else if (native != NULL) {
-            stage_add_native(native);
-        } else if (strcmp(names[i], "off") != 0 && !lua_name_known(names[i])) {
-            stage.lua_names = sb_realloc(stage.lua_names, (stage.n_lua_names + 1) * sizeof(*stage.lua_names));
-            stage.lua_names[stage.n_lua_names++] = sb_strdup_len(names[i], strlen(names[i]));
-        }
+        if (strcmp(names[i], "bundled") == 0 || strcmp(names[i], "off") == 0 || is_native(names[i]) || lua_name_known(names[i]))
+            continue;
+        stage.lua_names = sb_realloc(stage.lua_names, (stage.n_lua_names + 1) * sizeof(*stage.lua_names));
+        stage.lua_names[stage.n_lua_names++] = sb_strdup_len(names[i], strlen(names[i]));
     }
 }
 
@@ -138,7 +122,7 @@ say(char *text)
 
 /* A preflight tries settings that are not the prefix's yet (src/cli/preflight.c). */
 const char *
-sb_ctl_begin(const char *prefix)
+sb_ctl_begin(const char *prefix, const char *lua_version)
 {
     const char *trial = getenv("SILVERBACK_PREFLIGHT") != NULL ? getenv("SILVERBACK_PREFLIGHT_ENV") : NULL;
     char *path = trial != NULL ? sb_asprintf("%s", trial) : sb_asprintf("%s/.kong_env", prefix);
@@ -149,6 +133,7 @@ sb_ctl_begin(const char *prefix)
 
     free(path);
     stage_clear(true);
+    sb_control_set_lua_version(lua_version);
     if (rc == SB_OK)
         read_names(s);
     else
@@ -179,7 +164,7 @@ sb_ctl_plugin_schema_add(const char *name, const char *json, size_t len, int pri
     else if (sb_schema_from_json(name, def, &schema, &err) != SB_OK)
         why = say(sb_asprintf("%s", err.message));
     else
-        stage_add(name, schema, NULL, priority, version);
+        stage_add(name, schema, priority, version);
     json_decref(def);
     sb_err_clear(&err);
     return why;
@@ -192,7 +177,7 @@ sb_ctl_commit(sb_ctl_call_pt call)
     sb_plugin_schemas_clear();
     for (size_t i = 0; i < stage.n; i++) {
         const struct staged *item = &stage.items[i];
-        sb_plugin_schema_t ps = {item->name, item->schema, item->native, item->priority, item->version};
+        sb_plugin_schema_t ps = {item->name, item->schema, NULL, item->priority, item->version};
 
         sb_plugin_schemas_add(&ps);
     }

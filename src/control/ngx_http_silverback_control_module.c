@@ -6,6 +6,7 @@
  * (sb_node_start). Start reading there, or in request.c for the path of one request.
  */
 #include "control/control.h"
+#include "control/lua_bridge.h"
 
 #include "core/base/log.h"
 
@@ -90,6 +91,7 @@ init_process(ngx_cycle_t *cycle)
     if (mcf == NULL || mcf->prefix.data == NULL || (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE))
         return NGX_OK;
     sb_entities_init();
+    sb_control_set_lua(sb_lua_bridge_call, NULL);
     if (sb_node_start(cycle, (const char *)mcf->prefix.data, mcf->settings, &err) == SB_OK)
         return NGX_OK;
     ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "control cannot start: %s", err.message);

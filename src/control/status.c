@@ -22,7 +22,7 @@ static const char *lua_version = "";
 void
 sb_control_set_lua_version(const char *version)
 {
-    lua_version = version;
+    lua_version = sb_strdup_len(version, strlen(version)); /* kept: told once per configuration */
 }
 
 static json_t *

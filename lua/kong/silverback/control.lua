@@ -14,7 +14,7 @@ local schema_loader = require "kong.silverback.schema_loader"
 
 ffi.cdef [[
 typedef void (*sb_ctl_call_pt)(int ref, const char *json, size_t len);
-const char *sb_ctl_begin(const char *prefix);
+const char *sb_ctl_begin(const char *prefix, const char *lua_version);
 const char *sb_ctl_plugin_name(int n);
 const char *sb_ctl_plugin_schema_add(const char *name, const char *json, size_t len, int priority, const char *version);
 void sb_ctl_commit(sb_ctl_call_pt call);
@@ -190,7 +190,7 @@ end
 
 local function init(prefix)
   define_kong()
-  local failure = C.sb_ctl_begin(prefix)
+  local failure = C.sb_ctl_begin(prefix, jit.version)
   if failure ~= nil then
     error("\n" .. ffi.string(failure), 0)
   end

@@ -18,6 +18,18 @@ local function find_module(module)
 end
 
 
+-- What `require` says about a file that cannot be loaded or that raised, without its preamble. Lua shortens long file names to
+-- "...tail:line:"; users need the whole one.
+function _M.explain(message, file)
+  message = tostring(message):gsub("^error loading module '[^']*' from file '[^']*':%s*", "")
+  return (message:gsub("%.%.%.([^:\n]+):(%d+):", function(tail, line)
+    if file and file:sub(-#tail) == tail then
+      return file .. ":" .. line .. ":"
+    end
+  end))
+end
+
+
 -- Loads one module of a plugin. Returns the module; or nil, message; or nil, nil when it does not exist (a module that exists
 -- but requires a missing one is a fault).
 local function load_module(module)
@@ -32,7 +44,7 @@ local function load_module(module)
   if ok then
     return result
   end
-  return nil, (tostring(result):gsub("^error loading module '[^']*' from file '[^']*':%s*", ""))
+  return nil, _M.explain(result, find_module(module))
 end
 
 
@@ -98,7 +110,7 @@ function _M.load(name)
   local handler, err = load_module(module)
   if handler == nil and err == nil then
     local _, places = find_module(module)
-    return nil, string.format("%s plugin is enabled but not installed: no file for module '%s' (looked at:%s)", name, module,
+    return nil, string.format("%s plugin is enabled but not installed; no file for module '%s' (looked at:%s)", name, module,
                               (tostring(places or ""):gsub("%s+no file%s+", " ")))
   end
   if handler == nil then

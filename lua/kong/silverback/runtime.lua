@@ -6,8 +6,10 @@
 
 local configure = require "kong.silverback.configure"
 local confs = require "kong.silverback.confs"
+local cosocket = require "kong.silverback.cosocket"
 local loader = require "kong.silverback.loader"
 local phases = require "kong.silverback.phases"
+local preflight = require "kong.silverback.preflight"
 local sbffi = require "kong.silverback.ffi"
 local semaphore = require "ngx.semaphore"
 local state = require "kong.silverback.state"
@@ -45,8 +47,9 @@ local function wanted_names()
 end
 
 
--- init_by_lua: the PDK, then every enabled Lua plugin. Errors end the start.
-function _M.init()
+-- Sockets are taught the gateway's names first: plugins may keep ngx.socket.tcp in a local when they are loaded.
+local function init()
+  cosocket.install()
   local kong = require("kong.pdk").new()
   rawset(_G, "kong", kong)
   local list, err = loader.load_all(wanted_names())
@@ -60,6 +63,12 @@ function _M.init()
     C.sb_ffi_plugin_register(plugin.name, plugin.priority, plugin.phases)
   end
   confs.set_plugins(by_name)
+end
+
+
+-- init_by_lua: the PDK, then every enabled Lua plugin. Errors end the start.
+function _M.init()
+  return preflight.run(init)
 end
 
 

@@ -8,6 +8,7 @@
 -- faults. A fault is one text that names the plugin, the file, where there is one the line, and the reason.
 
 local cjson = require "cjson"
+local loader = require "kong.silverback.loader"
 
 local concat, floor, huge = table.concat, math.floor, math.huge
 local find, format, gmatch, gsub, match = string.find, string.format, string.gmatch, string.gsub, string.match
@@ -190,24 +191,6 @@ local function file_of(module)
 end
 
 
--- Lua shortens long file names to "...tail:line:"; users need the whole one.
-local function with_whole_path(message, file)
-  return (gsub(message, "%.%.%.([^:\n]+):(%d+):", function(tail, line)
-    if file and file:sub(-#tail) == tail then
-      return file .. ":" .. line .. ":"
-    end
-  end))
-end
-
-_M.with_whole_path = with_whole_path
-
-
-local function load_failure(message, file)
-  message = gsub(tostring(message), "^error loading module '[^']*' from file '[^']*':%s*", "")
-  return with_whole_path(message, file)
-end
-
-
 --- The line of a file that says `field =` or `["field"] =`, when there is exactly one; else nil.
 function _M.line_of(file, field)
   local handle = io.open(file, "r")
@@ -267,7 +250,7 @@ function _M.load(name)
   file = file or module
   local ok, schema = pcall(require, module)
   if not ok then
-    return nil, format("%s plugin: loading its schema failed: %s", name, load_failure(schema, file))
+    return nil, format("%s plugin: loading its schema failed: %s", name, loader.explain(schema, file))
   end
   local shape = check_shape(schema)
   if shape then
