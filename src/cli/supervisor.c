@@ -236,6 +236,8 @@ take_report(super_t *sp, pid_t sender, char *text)
     if (in->master == 0 || getpgid(sender) != in->master)
         return;
     if (!failed) {
+        if (in == &sp->proxy && sp->n_workers < SB_MAX_WORKERS)
+            sp->workers[sp->n_workers++] = sender;
         instance_up(sp, in);
         return;
     }
@@ -450,11 +452,7 @@ tick(super_t *sp, double *next)
     double now = sb_node_now();
 
     *next = sooner(tick_instance(sp, &sp->control, now), tick_instance(sp, &sp->proxy, now));
-    if (sp->phase == PHASE_RUNNING && sp->reload != RELOAD_NONE) {
-        if (now >= sp->reload_deadline)
-            sb_super_reload_failed(sp, "the new configuration was not ready in time; see logs/error.log");
-        *next = sooner(*next, sp->reload_deadline);
-    }
+    sb_super_reload_tick(sp, now, next);
     if (sp->phase != PHASE_STOPPING)
         return true;
     if (!sp->settled && sp->proxy.n_old == 0) {

@@ -8,11 +8,14 @@
 #include "core/base/buf.h"
 #include "core/base/log.h"
 
+#define SB_MAX_WORKERS 256
+
 typedef enum reload_step {
     RELOAD_NONE,
     RELOAD_CHECK,   /* a child tries the new settings */
     RELOAD_CONTROL, /* control is being replaced */
-    RELOAD_PROXY    /* the proxy has been told; a worker of the new generation must report */
+    RELOAD_PROXY,   /* the proxy has been told; a worker of the new generation must report */
+    RELOAD_LEAVING  /* it has; those of the old one must have noticed */
 } reload_step_t;
 
 typedef struct super {
@@ -30,6 +33,10 @@ typedef struct super {
     reload_step_t reload;
     bool reload_again; /* asked for while one was under way */
     double reload_deadline;
+    pid_t workers[SB_MAX_WORKERS]; /* of the proxy's present generation, as they reported */
+    size_t n_workers;
+    pid_t leaving[SB_MAX_WORKERS]; /* of the one before: the reload is done when none of them takes new requests */
+    size_t n_leaving;
     bool proxy_socks_same; /* the reload leaves the proxy's sockets as they are */
     pid_t check_pid;
     int check_fd; /* -1: none */
@@ -48,6 +55,7 @@ int sb_super_open_sockets(const super_t *sp, const sb_settings_t *s, sb_instance
 void sb_super_reload(super_t *sp);                   /* asked to */
 void sb_super_reload_output(super_t *sp);            /* the checking child wrote or ended */
 void sb_super_reload_up(super_t *sp, sb_inst_t *in); /* a worker of the instance's present master reported */
+void sb_super_reload_tick(super_t *sp, double now, double *next);
 void sb_super_reload_failed(super_t *sp, const char *why);
 void sb_super_reload_abort(super_t *sp); /* the node stops */
 

@@ -305,6 +305,9 @@ renew_proxy(super_t *sp)
 
     sp->reload = RELOAD_PROXY;
     sp->reload_deadline = sb_node_now() + STEP_SECONDS;
+    memcpy(sp->leaving, sp->workers, sizeof(sp->leaving));
+    sp->n_leaving = sp->n_workers;
+    sp->n_workers = 0;
     if (sp->proxy_socks_same && in->state == SB_INST_UP) {
         kill(in->master, SIGHUP);
         return;
@@ -351,5 +354,43 @@ sb_super_reload_up(super_t *sp, sb_inst_t *in)
     if (sp->reload == RELOAD_CONTROL && in->kind == SB_INSTANCE_CONTROL)
         renew_proxy(sp);
     else if (sp->reload == RELOAD_PROXY && in->kind == SB_INSTANCE_PROXY)
+        sp->reload = RELOAD_LEAVING;
+}
+
+/* Has it ended, or said in its title that it takes no new requests? */
+static bool
+has_left(pid_t pid)
+{
+    char path[64], title[256];
+    FILE *f;
+    size_t n = 0;
+
+    snprintf(path, sizeof(path), "/proc/%ld/cmdline", (long)pid);
+    f = fopen(path, "re");
+    if (f != NULL) {
+        n = fread(title, 1, sizeof(title) - 1, f);
+        fclose(f);
+    }
+    title[n] = '\0';
+    return n == 0 || strstr(title, "shutting down") != NULL;
+}
+
+void
+sb_super_reload_tick(super_t *sp, double now, double *next)
+{
+    double look = sp->reload_deadline;
+
+    if (sp->phase != PHASE_RUNNING || sp->reload == RELOAD_NONE)
+        return;
+    while (sp->reload == RELOAD_LEAVING && sp->n_leaving > 0 && has_left(sp->leaving[sp->n_leaving - 1]))
+        sp->n_leaving--;
+    if (sp->reload == RELOAD_LEAVING && sp->n_leaving == 0) {
         finish(sp, NULL);
+        return;
+    }
+    if (now >= sp->reload_deadline)
+        sb_super_reload_failed(sp, "the new configuration was not ready in time; see logs/error.log");
+    else if (sp->reload == RELOAD_LEAVING)
+        look = now + 0.02;
+    *next = *next == 0 || look < *next ? look : *next;
 }

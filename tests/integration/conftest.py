@@ -4,13 +4,10 @@ import shutil
 import signal
 import tempfile
 import os
-import warnings
 
 import pytest
 
 import support
-
-warnings.filterwarnings("ignore", message="Unverified HTTPS request")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -20,7 +17,7 @@ def pytest_runtest_makereport(item, call):
     if report.when == "call":
         item.sb_failed = report.failed
     if report.failed:
-        report.sections.append(("rerun", f"make test T={item.nodeid.split('tests/integration/')[-1]}"))
+        report.sections.append(("rerun", f"make test T={item.nodeid.split('/')[-1]}"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ A test asks for the `gateway` fixture (conftest.py) and calls it with settings:
 Nothing here sleeps for a guessed time: wait_for() polls a condition and says what it waited for when it gives up.
 """
 import fcntl
+import http.client
 import http.server
 import json
 import os
@@ -338,6 +339,79 @@ def start_httpbin(port):
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/get", timeout=5).ok, "httpbin to answer", timeout=60)
     return process
+
+
+class Load:
+    """Clients that ask for one path over kept connections until the block ends, and count what goes wrong.
+
+    As HTTP allows, a client sends a request once more when a reused connection closes before any byte of an answer. Everything else is an
+    error: a refused connection, a cut answer, another status than expected.
+    """
+
+    def __init__(self, port, path="/", expect=200, clients=4, headers=None, pause=0.0):
+        self.port, self.path, self.expect, self.headers, self.pause = port, path, expect, headers or {}, pause
+        self.done, self.retries, self.errors = 0, 0, []
+        self.lock = threading.Lock()
+        self.ending = threading.Event()
+        self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(clients)]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        self.wait(20)
+        return self
+
+    def __exit__(self, *exc):
+        self.ending.set()
+        for t in self.threads:
+            t.join(30)
+
+    def wait(self, more, timeout=60):
+        """Until so many more requests have been answered: what has just happened has been lived through."""
+        goal = self.done + more
+        wait_for(lambda: self.done >= goal or self.errors, f"{more} more answers", timeout)
+
+    def ask(self, connection):
+        connection.request("GET", self.path, headers=self.headers)
+        response = connection.getresponse()
+        response.read()
+        if response.status != self.expect:
+            raise AssertionError(f"status {response.status}")
+        return response
+
+    def once(self, connection, reused):
+        """One request; returns the connection to use next."""
+        try:
+            self.ask(connection)
+            return connection
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if not reused:
+                raise
+        connection.close()
+        with self.lock:
+            self.retries += 1
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self.ask(connection)
+        return connection
+
+    def client(self):
+        connection = None
+        while not self.ending.is_set():
+            reused = connection is not None and connection.sock is not None
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            try:
+                connection = self.once(connection, reused)
+                with self.lock:
+                    self.done += 1
+            except Exception as e:  # noqa: BLE001 - every kind is a failed request
+                with self.lock:
+                    self.errors.append(repr(e))
+                connection.close()
+                connection = None
+            if self.pause:
+                time.sleep(self.pause)
+        if connection:
+            connection.close()
 
 
 def write_plugin(folder, name, handler, schema=None):
