@@ -67,6 +67,15 @@ def test_functions_become_references(nginx):
     assert {kind: kinds[ref - 1] for kind, ref in refs.items()} == {kind: kind for kind in refs}
 
 
+def test_typedefs_use_the_engines_validators(nginx):
+    out, kinds = translate(nginx, """(function() local t = require("kong.db.schema.typedefs")
+        return { fields = { { a = t.header_name { default = "X" } }, { b = t.jwk }, { c = t.protocols_http } } } end)()""")
+    a, b, c = (list(f.values())[0] for f in out["fields"])
+    assert a == {"type": "string", "custom_validator": "@header_name", "default": "X"}
+    assert b["custom_validator"] == {"lua_ref": 1} and kinds == ["validator"]
+    assert c["type"] == "set" and c["default"] == ["grpc", "grpcs", "http", "https"]
+
+
 @pytest.mark.parametrize("schema, reason", [
     ("{ fields = { { a = { type = print } } } }", "p.fields.1.a.type: a function cannot stand here"),
     ("{ fields = { { a = coroutine.create(function() end) } } }", "p.fields.1.a: a thread cannot stand here"),

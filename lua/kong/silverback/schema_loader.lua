@@ -9,6 +9,7 @@
 
 local cjson = require "cjson"
 local loader = require "kong.silverback.loader"
+local validators = require "kong.db.schema.validators"
 
 local concat, floor, huge = table.concat, math.floor, math.huge
 local find, format, gmatch, gsub, match = string.find, string.format, string.gmatch, string.gsub, string.match
@@ -60,6 +61,21 @@ local function number_text(value)
 end
 
 
+-- How a function is called depends on the attribute it stands in.
+local KINDS = {
+  custom_validator = "validator", fn = "check", func = "shorthand", on_write = "transformation", on_read = "transformation",
+  legacy = "validator",
+}
+
+
+-- Validators of typedefs that the schema engine has in C (src/core/schema/validators.c); the others are called in Lua.
+local NATIVE = {
+  certificate_pem = true, header_name = true, host = true, host_with_optional_port = true, host_with_wildcards = true,
+  http_token = true, ip = true, ip_or_cidr = true, ip_or_cidr_v4 = true, name = true, path = true, pem_pair = true,
+  private_key_pem = true, router_path = true, sni = true, tag = true, url = true, utf8_name = true, wildcard_host = true,
+}
+
+
 -- State of one translation: `path` names where we are, `functions` takes what was replaced.
 local function fault(state, reason)
   return nil, format("%s: %s", concat(state.path, "."), reason)
@@ -70,11 +86,11 @@ local encode
 
 
 local function encode_function(state, fn, key)
-  local name = state.known[fn]
-  if name then
-    return encode_string(name)
+  local name = validators.NAMES[fn]
+  if name and NATIVE[name] and key == "custom_validator" then
+    return encode_string("@" .. name)
   end
-  local kind = state.kinds[key]
+  local kind = KINDS[key]
   if not kind then
     return fault(state, "a function cannot stand here")
   end
@@ -159,23 +175,9 @@ function encode(state, value, key, parent)
 end
 
 
--- How a function is called depends on the attribute it stands in.
-local KINDS = {
-  custom_validator = "validator", fn = "check", func = "shorthand", on_write = "transformation", on_read = "transformation",
-  legacy = "validator",
-}
-
-
--- The functions of typedefs that the schema engine knows: function → "@name".
-local function known_functions()
-  local ok, validators = pcall(require, "kong.db.schema.typedefs")
-  return ok and type(validators) == "table" and validators.validator_names or {}
-end
-
-
 --- JSON text of a schema table and the list of its functions ({ fn, kind }, by lua_ref); or nil, "where: reason".
 function _M.translate(name, schema)
-  local state = { path = { name }, functions = {}, known = known_functions(), kinds = KINDS }
+  local state = { path = { name }, functions = {} }
   local text, err = encode(state, schema)
   if not text then
     return nil, err
