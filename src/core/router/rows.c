@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PRODUCT_MAX 256
+#define PRODUCT_MAX 1024
 
 static const unsigned char split_namespace[SB_UUID_LEN] = {0x7f, 0x14, 0x5b, 0xf9, 0x0d, 0xce, 0x4f, 0x91,
                                                            0x98, 0xeb, 0xde, 0xbb, 0xce, 0x4b, 0x9f, 0x6b};
