@@ -4,19 +4,7 @@
  * them. Plugin schemas that are not built in are made from tests/data/plugin_schemas.json; their own checks in Lua or C, where a row is
  * about one, are not there, and such rows count as skipped.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "core/base/json.h"
-#include "core/entities/entities.h"
-#include "core/schema/schema_int.h"
-
-#define DATA SB_SOURCE_ROOT "/tests/data/"
+#include "examples.h"
 
 static unsigned uuids;
 
@@ -45,17 +33,6 @@ accept_all(void *arg, const char *plugin, int ref, json_t *value, json_t **out, 
 }
 
 static const sb_schema_hooks_t hooks = {.now = fixed_now, .uuid = counted_uuid, .lua_call = accept_all, .traditional = true};
-
-static json_t *
-load(const char *path)
-{
-    json_error_t e;
-    json_t *v = json_load_file(path, 0, &e);
-
-    if (v == NULL)
-        fail_msg("%s: %s", path, e.text);
-    return v;
-}
 
 /* The examples write empty maps as []. */
 static json_t *
@@ -175,33 +152,6 @@ run_patch(const sb_entity_t *e, const json_t *row)
     json_decref(out);
 }
 
-/* --- plugins: what the facts say, with checks that are not in C turned into Lua references --- */
-
-static bool
-hide_missing(json_t *v)
-{
-    bool hidden = false;
-    const char *key;
-    json_t *item;
-    size_t i;
-
-    if (json_is_object(v)) {
-        json_object_foreach(v, key, item)
-        {
-            const char *name = json_string_value(item);
-
-            if (name != NULL && name[0] == '@' && sb_validator_find(name + 1) == NULL) {
-                json_object_set_new(v, key, json_pack("{s:i}", "lua_ref", 1));
-                hidden = true;
-            } else {
-                hidden = hide_missing(item) || hidden;
-            }
-        }
-    }
-    json_array_foreach(v, i, item) hidden = hide_missing(item) || hidden;
-    return hidden;
-}
-
 /* Rows that are about a check which only the plugin itself brings. */
 static bool
 needs_own_check(const json_t *row)
@@ -224,27 +174,6 @@ needs_own_check(const json_t *row)
             return strcmp(texts[i], "is not a valid regex") != 0;
     }
     return false;
-}
-
-static void
-add_plugins(void)
-{
-    json_t *all = load(DATA "plugin_schemas.json"), *def;
-    const char *name;
-
-    json_object_foreach(all, name, def)
-    {
-        sb_plugin_schema_t ps = {.name = name, .priority = 1};
-        sb_schema_t *s = NULL;
-        sb_err_t err = {0};
-
-        hide_missing(def);
-        if (sb_schema_from_json(name, def, &s, &err) != SB_OK)
-            fail_msg("%s: %s", name, err.message);
-        ps.schema = s;
-        sb_plugin_schemas_add(&ps);
-    }
-    json_decref(all);
 }
 
 static bool
