@@ -84,22 +84,22 @@ choose_sub(struct work *w)
     sb_node_merge(&w->s->root, w->sub, &w->root);
 }
 
-/* The row names no subschema that exists. Values of the wrong type are reported as such by the field. */
-static void
+/* The row names no subschema that exists: then nothing else is looked at. Values of the wrong type are left to the field. */
+static bool
 report_unknown_sub(struct work *w)
 {
     const char *key = w->s->def->subschema_key, *fmt = w->s->def->subschema_error, *at, *name = "nil";
     const json_t *v = json_object_get(w->row, key);
     sb_buf_t b = {0};
 
-    if (w->sub != NULL || v == NULL || json_is_null(v) || !(json_is_string(v) || json_is_array(v)))
-        return;
+    if (v == NULL || !(json_is_string(v) || json_is_array(v)))
+        return false;
     if (json_is_string(v))
         name = json_string_value(v);
     else if (json_is_string(json_array_get(v, 0)))
         name = json_string_value(json_array_get(v, 0));
     else if (json_array_size(v) != 0)
-        return;
+        return false;
     if (fmt == NULL)
         fmt = "unknown type: %s";
     at = strstr(fmt, "%s");
@@ -108,6 +108,7 @@ report_unknown_sub(struct work *w)
     sb_buf_addf(&b, "%s%s", name, at + 2);
     json_object_set_new(w->errors, key, json_string(b.data));
     sb_buf_free(&b);
+    return true;
 }
 
 /* --- ttl and updated_at, which no table lists --- */
@@ -199,8 +200,6 @@ validate(struct work *w)
     sb_run_checks(&w->pass, &w->s->root, w->row, w->errors);
     if (w->sub != NULL)
         sb_run_checks(&w->pass, w->sub, w->row, w->errors);
-    else if (sb_schema_has_subs(w->s))
-        report_unknown_sub(w);
 }
 
 static bool
@@ -264,7 +263,8 @@ run(struct work *w)
     if (w->pass.op == SB_OP_UPDATE)
         merge_into_current(w);
     w->row = sb_fill_record(&w->pass, &w->root, w->row);
-    validate(w);
+    if (w->sub != NULL || !sb_schema_has_subs(w->s) || !report_unknown_sub(w))
+        validate(w);
     return json_object_size(w->errors) == 0 && !w->pass.failed;
 }
 
