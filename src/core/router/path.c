@@ -2,39 +2,10 @@
  * Paths: normalising a request's, and making the upstream's. Pure text functions; the fuzz target tests/fuzz/fuzz_router_path.c
  * starts here.
  */
+#include "core/base/path.h"
 #include "core/router/router.h"
 
 #include <string.h>
-
-static int
-hex(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool
-unreserved(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-}
-
-/* Ends the segment that out[0..n) ends with: "." and ".." are taken back with what they cancel. Returns the new length; out then
- * ends behind a slash if a dot segment went. */
-static size_t
-end_segment(const char *out, size_t n)
-{
-    if (n >= 2 && out[n - 1] == '.' && out[n - 2] == '/')
-        return n - 1;
-    if (n < 3 || out[n - 1] != '.' || out[n - 2] != '.' || out[n - 3] != '/')
-        return n;
-    n -= 3; /* at the slash before ".."; drop the segment before it */
-    while (n > 0 && out[n - 1] != '/')
-        n--;
-    return n > 0 ? n : 1;
-}
 
 /* Nothing in the path that normalising would touch? The usual case, one pass. */
 static bool
@@ -49,39 +20,11 @@ is_normal(const char *path, size_t len)
 size_t
 sb_router_normalise_path(const char *path, size_t len, char *out)
 {
-    size_t n = 0;
-
     if (is_normal(path, len)) {
         memmove(out, path, len);
         return len;
     }
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)path[i];
-        int hi = -1, lo = -1;
-        if (c == '/') {
-            n = end_segment(out, n);
-            if (n == 0 || out[n - 1] != '/')
-                out[n++] = '/';
-            continue;
-        }
-        if (c == '%' && len - i > 2) {
-            hi = hex((unsigned char)path[i + 1]);
-            lo = hex((unsigned char)path[i + 2]);
-        }
-        if (hi < 0 || lo < 0) {
-            out[n++] = (char)c;
-            continue;
-        }
-        i += 2;
-        if (unreserved((unsigned char)(hi << 4 | lo))) {
-            out[n++] = (char)(hi << 4 | lo);
-            continue;
-        }
-        out[n++] = '%';
-        out[n++] = "0123456789ABCDEF"[hi];
-        out[n++] = "0123456789ABCDEF"[lo];
-    }
-    return end_segment(out, n);
+    return sb_path_normalise(path, len, out);
 }
 
 /* A leftover that begins with a dot segment would climb out of the service's path. */
