@@ -5,7 +5,8 @@
 
 local validators = require "kong.db.schema.validators"
 
-local typedefs = {}
+-- validator_names: function → the schema engine's name of it.
+local typedefs = { validator_names = validators.NAMES }
 
 local HTTP_PROTOCOLS = { "grpc", "grpcs", "http", "https" }
 local PROTOCOLS = { "grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp" }
