@@ -5,8 +5,7 @@
 
 local validators = require "kong.db.schema.validators"
 
--- validator_names: function → the schema engine's name of it.
-local typedefs = { validator_names = validators.NAMES }
+local typedefs = {}
 
 local HTTP_PROTOCOLS = { "grpc", "grpcs", "http", "https" }
 local PROTOCOLS = { "grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp" }

@@ -1,7 +1,7 @@
 -- The custom validators of typedefs: value in; true, or nil and the message.
 --
--- No request API and no FFI at load, because control evaluates schemas with them. NAMES tells the schema engine's name ("@header_name")
--- of each function, so that whoever turns a schema into a field table may put the native validator in its place.
+-- No request API and no FFI at load, because control evaluates schemas with them. NAMES tells the schema engine's name of each
+-- function, so that whoever turns a schema into a field table may put the native validator in its place.
 
 local ip = require "kong.tools.ip"
 local strings = require "kong.tools.string"
@@ -335,7 +335,7 @@ end
 
 for name, fn in pairs(_M) do
   if type(fn) == "function" then
-    _M.NAMES[fn] = "@" .. name
+    _M.NAMES[fn] = name
   end
 end
 
