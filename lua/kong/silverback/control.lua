@@ -60,14 +60,12 @@ end
 
 
 local function answer_result(kind, result, err)
-  if result == nil and not PRODUCES[kind] or result == false then
+  local produces = PRODUCES[kind]
+  if result == false or (result == nil and (err ~= nil or not produces)) then
     return answer_refusal(err)
   end
-  if not PRODUCES[kind] then
+  if result == nil or not produces then
     return answer(FINE)
-  end
-  if result == nil then
-    return err ~= nil and answer_refusal(err) or answer(FINE)
   end
   local text, why = cjson.encode(result)
   if not text then
