@@ -1,0 +1,132 @@
+"""Schemas of Lua plugins as the Admin API sees them: their functions are run, their errors come in the interface's shape."""
+import concurrent.futures
+
+import pytest
+
+HANDLER = """
+local set_header = kong.response.set_header -- kept at load, as many plugins do; control loads this file too
+return { PRIORITY = 7, VERSION = "1.2.3", access = function() set_header("X-Fancy", "1") end }
+"""
+
+SCHEMA = """
+local typedefs = require "kong.db.schema.typedefs"
+
+local function even(v)
+  if v == 13 then
+    error("unlucky")
+  elseif v == 15 then
+    return false
+  elseif v == 17 then
+    return nil, "must not be prime"
+  end
+  return v % 2 == 0, "must be even"
+end
+
+local function range(v)
+  if v == ngx.null then
+    return { low = ngx.null, high = ngx.null }
+  end
+  local a, b = v:match("^(%d+)-(%d+)$")
+  if not a then
+    return nil, "not a range"
+  end
+  return { low = tonumber(a), high = tonumber(b) }
+end
+
+local function ordered(entity)
+  local config = entity.config
+  if config.low ~= ngx.null and config.high ~= ngx.null and config.low > config.high then
+    return nil, "low must not be above high"
+  end
+  return true
+end
+
+return {
+  name = "fancy",
+  fields = {
+    { consumer = typedefs.no_consumer },
+    { protocols = typedefs.protocols_http },
+    { config = { type = "record", fields = {
+        { even = { type = "integer", default = 2, custom_validator = even } },
+        { low = { type = "integer" } },
+        { high = { type = "integer" } },
+        { host = typedefs.host },
+        { colours = { type = "array", elements = { type = "string", custom_validator = function(c) return c == "red", "only red" end } } },
+        { map = { type = "map", keys = { type = "string" }, values = { type = "record", fields = { { n = { type = "number" } } },
+          custom_validator = function(r) if r.n == 1 then return nil, "n must not be 1" end return true end } } },
+      },
+      shorthand_fields = { { range = { type = "string", func = range } } },
+    } },
+  },
+  entity_checks = { { custom_entity_check = { field_sources = { "config" }, fn = ordered } } },
+}
+"""
+
+
+@pytest.fixture
+def node(gateway, plugin):
+    return gateway(plugins="bundled,fancy", lua_package_path=plugin("fancy", HANDLER, SCHEMA))
+
+
+def create(node, **config):
+    return node.admin.post("/plugins", json={"name": "fancy", "config": config})
+
+
+@pytest.mark.parametrize("config, fields", [
+    ({"even": 3}, {"config": {"even": "must be even"}}),
+    ({"even": 17}, {"config": {"even": "must not be prime"}}),
+    ({"low": 5, "high": 3}, {"@entity": ["low must not be above high"]}),
+    ({"range": "5-3"}, {"@entity": ["low must not be above high"]}),
+    ({"colours": ["red", "blue"]}, {"config": {"colours": [None, "only red"]}}),
+    ({"nope": 1}, {"config": {"nope": "unknown field"}}),
+])
+def test_refusals(node, config, fields):
+    answer = create(node, **config)
+    assert answer.status_code == 400
+    assert answer.json()["fields"] == fields and answer.json()["code"] == 2
+
+
+def test_a_validator_that_only_says_no(node):
+    answer = create(node, even=15)
+    assert answer.status_code == 400 and "even" in answer.json()["fields"]["config"]
+
+
+def test_a_shorthands_function_refuses(node):
+    answer = create(node, range="x")
+    assert answer.status_code == 400 and "not a range" in answer.text
+
+
+def test_typedefs_and_records(node):
+    assert create(node, host="a_b:c").status_code == 400
+    assert "n must not be 1" in create(node, map={"k": {"n": 1}}).text
+
+
+def test_a_good_configuration(node):
+    answer = create(node, range="3-5", colours=["red"], map={"k": {"n": 2}})
+    assert answer.status_code == 201, answer.text
+    config = answer.json()["config"]
+    assert (config["low"], config["high"], config["even"], config["host"]) == (3, 5, 2, None)
+    assert "range" not in config
+    changed = node.admin.patch(f"/plugins/{answer.json()['id']}", json={"config": {"range": None}})
+    assert changed.status_code == 200 and changed.json()["config"]["low"] is None
+
+
+def test_a_raised_error_is_ours_and_harms_nothing(node):
+    answer = create(node, even=13)
+    assert answer.status_code == 500 and answer.json()["message"] == "An unexpected error occurred"
+    node.wait_log(r"plugin fancy: a function of its schema failed: .*schema\.lua:\d+: unlucky")
+    assert create(node, even=4).status_code == 201
+
+
+def test_many_at_once(node):
+    """Each call hops from the store thread to the event loop and back, while the loop takes more requests."""
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: create(node, even=2 * n + 1, colours=["red"] * 20).status_code, range(200)))
+    assert answers == [400] * 200
+
+
+def test_schemas_show_no_functions(node):
+    answer = node.admin.get("/schemas/plugins/fancy")
+    assert answer.status_code == 200 and "lua_ref" not in answer.text
+    info = node.admin.get("/").json()["plugins"]["available_on_server"]["fancy"]
+    assert info == {"version": "1.2.3", "priority": 7}
