@@ -306,7 +306,6 @@ sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err)
     struct level *parent = top(w), *l = &w->level[w->depth];
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     if (w->depth == LEVELS)
         return sb_err_set(err, SB_E_DATABASE, "read model: too many nested savepoints");
     rc = mdb_txn_begin(mdb_txn_env(parent->txn), parent->txn, 0, &l->txn);
@@ -324,7 +323,6 @@ sb_model_txn_release(sb_model_writer_t *w, sb_err_t *err)
     struct level *l = top(w);
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     SB_ASSERT(w->depth > 1);
     rc = mdb_txn_commit(l->txn);
     w->depth--;
@@ -399,7 +397,6 @@ sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
     MDB_val k = {6, (void *)"0state"}, v = {sizeof(l->state), &l->state};
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     SB_ASSERT(w->depth == 1);
     l->state.record_seq = record_seq;
     l->state.routing_gen += l->routing;
