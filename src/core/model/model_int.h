@@ -38,7 +38,7 @@ typedef struct sb_model_env {
     char *path;
     unsigned refs;
     int pid;
-    bool writable, small_map; /* small_map: a smaller map than wanted, which may have to grow */
+    bool writable;
 } sb_model_env_t;
 
 /* writable: creates the file when absent. */

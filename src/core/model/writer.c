@@ -380,16 +380,6 @@ install_fresh(sb_model_writer_t *w, sb_err_t *err)
     return SB_OK;
 }
 
-/* After a full map (only where the system refused the large one): larger next time. Nothing is open now. */
-static void
-grow_map(sb_model_env_t *e)
-{
-    MDB_envinfo info;
-
-    if (e != NULL && e->small_map && mdb_env_info(e->env, &info) == 0)
-        mdb_env_set_mapsize(e->env, info.me_mapsize * 2);
-}
-
 int
 sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
 {
@@ -403,8 +393,6 @@ sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
     rc = mdb_put(l->txn, w->dbi, &k, &v, 0);
     if (rc != 0) {
         sb_model_txn_abort(w);
-        if (rc == MDB_MAP_FULL)
-            grow_map(w->cur);
         return sb_model_fail(err, rc, "commit");
     }
     rc = mdb_txn_commit(l->txn);
@@ -412,8 +400,6 @@ sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
     w->rebuilding = false;
     if (rc != 0) {
         drop_fresh(w);
-        if (rc == MDB_MAP_FULL)
-            grow_map(w->cur);
         return sb_model_fail(err, rc, "commit");
     }
     if (w->fresh != NULL && install_fresh(w, err) != SB_OK)
