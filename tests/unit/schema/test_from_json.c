@@ -68,8 +68,8 @@ test_mistakes(void **state)
     assert_refused("{\"fields\":[{\"a\":{\"type\":\"string\"}},{\"a\":{\"type\":\"string\"}}]}", "'fields' has 'a' twice");
     assert_refused(FIELD("1"), "field 'f': the definition must be a table");
     assert_refused(FIELD("{}"), "field 'f': 'type' is missing");
-    assert_refused(CONFIG("{\"type\":\"strng\"}"), "field 'config.f': unknown type 'strng'");
-    assert_refused(CONFIG("{\"type\":\"string\",\"requried\":true}"), "field 'config.f': unknown attribute 'requried'");
+    assert_refused(CONFIG("{\"type\":\"text\"}"), "field 'config.f': unknown type 'text'");
+    assert_refused(CONFIG("{\"type\":\"string\",\"needed\":true}"), "field 'config.f': unknown attribute 'needed'");
     assert_refused(CONFIG("{\"type\":\"string\",\"required\":1}"), "field 'config.f': 'required' must be a boolean");
     assert_refused(CONFIG("{\"type\":\"array\"}"), "field 'config.f': 'elements' is missing");
     assert_refused(CONFIG("{\"type\":\"array\",\"elements\":{}}"), "field 'config.f.elements': 'type' is missing");
