@@ -13,12 +13,6 @@
 
 #define SB_PLUGIN_ABI 1
 
-enum sb_verdict {
-    SB_NEXT,  /* go on with the next plugin */
-    SB_EXIT,  /* a response was produced with sb_request_exit(); the rest of this phase is skipped */
-    SB_WAIT   /* something was started that will call sb_request_resume(); rewrite and access only */
-};
-
 struct sb_plugin {
     unsigned abi;                    /* SB_PLUGIN_ABI */
     const char *name, *version;

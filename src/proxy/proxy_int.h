@@ -16,14 +16,18 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/balancer/balancer.h"
 #include "core/base/base.h"
 #include "core/base/buf.h"
 #include "core/base/json.h"
+#include "core/base/log.h"
 #include "core/base/pool.h"
 #include "core/base/uuid.h"
 #include "core/model/model.h"
 #include "core/router/router.h"
 #include "core/settings/settings.h"
+#include "proxy/resolver.h"
+#include "proxy/table.h"
 #include "silverback/plugin.h"
 
 typedef struct sb_step sb_step_t;
@@ -32,7 +36,59 @@ typedef struct sb_service sb_service_t;
 typedef struct sb_plan sb_plan_t;
 typedef struct sb_request sb_ctx_t; /* request.h's sb_request_t is this */
 
+#define SB_EXPORT __attribute__((visibility("default")))
 #define SB_PHASE_BIT(phase) (1u << (phase))
+
+/* ------------------------------------------------------------------ configuration (module.c) */
+
+/* What the `headers` setting allows. */
+enum sb_header_bit {
+    SB_H_SERVER = 1, SB_H_VIA = 2, SB_H_PROXY_LATENCY = 4, SB_H_RESPONSE_LATENCY = 8, SB_H_UPSTREAM_LATENCY = 16,
+    SB_H_UPSTREAM_STATUS = 32, SB_H_REQUEST_ID = 64
+};
+
+enum sb_error_type { SB_ERROR_JSON, SB_ERROR_HTML, SB_ERROR_XML, SB_ERROR_PLAIN, SB_ERROR_GRPC };
+
+typedef struct sb_port_map { in_port_t from, to; } sb_port_map_t;
+
+/* One per nginx cycle, read-only once parsed. */
+typedef struct sb_conf {
+    ngx_str_t prefix;
+    sb_settings_t *settings;
+    uint32_t headers;               /* sb_header_bits */
+    bool upstream_request_id;       /* headers_upstream */
+    bool debug_header;
+    ngx_array_t *trusted;           /* of ngx_cidr_t; NULL: none */
+    ngx_int_t realip_index;         /* variable $realip_remote_addr, with trusted */
+    ngx_array_t *port_maps;         /* of sb_port_map_t; NULL: none */
+    ngx_uint_t keepalive_size, keepalive_requests;
+    ngx_msec_t keepalive_timeout;
+    size_t plan_bytes;              /* limit of the plan cache */
+    enum sb_error_type error_default; /* error_default_type */
+    sb_str_t error_template[4];     /* by type, from error_template_*; data NULL: the built-in one */
+    void **location[2];             /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
+    ngx_http_upstream_conf_t *proxy; /* the proxy module's configuration of location[0], template of each service's */
+} sb_conf_t;
+extern sb_conf_t *sb_conf;          /* of the cycle that this worker runs */
+
+typedef struct sb_loc_conf {
+    ngx_flag_t proxy;               /* answers from here carry the gateway's headers and error bodies */
+    ngx_int_t error;                /* silverback_error: the code that led here */
+} sb_loc_conf_t;
+
+sb_conf_t *sb_conf_of(ngx_cycle_t *cycle);
+
+/* module.c registers these. */
+ngx_int_t sb_rewrite_handler(ngx_http_request_t *r);  /* phases.c */
+ngx_int_t sb_access_handler(ngx_http_request_t *r);
+ngx_int_t sb_content_handler(ngx_http_request_t *r);  /* content.c */
+ngx_int_t sb_error_handler(ngx_http_request_t *r);
+ngx_int_t sb_log_handler(ngx_http_request_t *r);
+void sb_filters_install(void);                        /* filters.c */
+ngx_int_t sb_out_header_filter(ngx_http_request_t *r); /* response_headers.c, through the out module */
+ngx_int_t sb_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us); /* peer.c */
+ngx_int_t sb_worker_init(ngx_cycle_t *cycle);         /* worker.c */
+void sb_worker_exit(ngx_cycle_t *cycle);
 
 /* ------------------------------------------------------------------ steps and chains (chain.c) */
 
@@ -41,6 +97,7 @@ typedef struct sb_request sb_ctx_t; /* request.h's sb_request_t is this */
  * it. Immutable. Text members are NUL-terminated; "" when the instance does not name that entity.
  */
 struct sb_step {
+    sb_node_t node;                 /* in the table of steps, until a newer version takes its place */
     uint32_t refs;
     int priority;
     uint32_t phases;                /* SB_PHASE_BIT()s that the plugin has a handler for */
@@ -64,8 +121,6 @@ struct sb_chain {
     uint32_t phases;                /* union of the steps' phases */
     uint32_t lua_phases;            /* the same over Lua steps only */
     uint32_t n;
-    uint64_t global_epoch, service_epoch; /* as they were when it was built */
-    bool stale;
     sb_step_t *steps[];
 };
 
@@ -76,8 +131,14 @@ enum sb_chain_verdict {
     SB_CHAIN_WAIT  /* a native step waits: call again after sb_lua_hooks.resume(ctx) */
 };
 
-/* Begins a phase: the cursor goes to the first step. rewrite walks the global chain; the others the request's own. */
+/*
+ * Begins a phase for the Lua driver: the cursor goes to the first step. In rewrite and access the C handler has begun already
+ * and this changes nothing. A filter or log phase in which no Lua step takes part was walked in C: then nothing is left.
+ * rewrite walks the global chain; the others the request's own.
+ */
 void sb_chain_begin(sb_ctx_t *ctx, enum sb_phase phase);
+/* The same for C callers: always the first step. */
+void sb_chain_rewind(sb_ctx_t *ctx, enum sb_phase phase);
 /* Runs native steps of the phase begun last from the cursor on, and stops at the next Lua step, which it consumes. */
 enum sb_chain_verdict sb_chain_next(sb_ctx_t *ctx, const sb_step_t **step);
 /* The same for a body chunk: data and len hold the chunk and may be replaced (request memory). Begin once per chunk. */
@@ -86,6 +147,19 @@ enum sb_chain_verdict sb_chain_next_body(sb_ctx_t *ctx, const char **data, size_
 enum sb_chain_verdict sb_chain_run(sb_ctx_t *ctx);
 /* Tells which consumer was authenticated (NULL: none any more): the steps behind the cursor are chosen anew. */
 void sb_chain_set_consumer(sb_ctx_t *ctx, const sb_uuid_t *consumer);
+
+/* Makes a chain the request's own, from its first step; takes over the reference. */
+void sb_chain_use(sb_ctx_t *ctx, sb_chain_t *chain);
+void sb_chain_release(sb_ctx_t *ctx); /* at the request's end */
+sb_chain_t *sb_chain_ref(sb_chain_t *chain);
+void sb_chain_unref(sb_chain_t *chain); /* NULL is fine */
+/* Chains by scope, inside sb_model_begin/end; a reference for the caller. */
+sb_chain_t *sb_chain_global(void);
+sb_chain_t *sb_chain_of_service(sb_service_t *s);
+sb_chain_t *sb_chain_of_route(const sb_uuid_t *route, sb_service_t *s);
+/* steps.c: the decoded step of a plugin row; a reference for the caller. NULL: not for us (disabled, unknown plugin …). */
+sb_step_t *sb_step_get(const sb_row_t *row);
+void sb_step_unref(sb_step_t *s);
 
 /* Before workers start (init_by_lua) or in init_worker: a Lua plugin that may appear in chains. name is copied. Registering
  * a name again replaces it. */
@@ -108,46 +182,86 @@ extern sb_lua_hooks_t sb_lua_hooks;
 
 /* ------------------------------------------------------------------ plans (plan.c) */
 
-enum sb_protocol_bit {
-    SB_PROTO_HTTP = 1, SB_PROTO_HTTPS = 2, SB_PROTO_GRPC = 4, SB_PROTO_GRPCS = 8, SB_PROTO_WS = 16, SB_PROTO_WSS = 32,
-    SB_PROTO_OTHER = 64
-};
+/* Something a connection can be made to. */
+typedef struct sb_endpoint {
+    sb_str_t host;                  /* name or IP text, without brackets */
+    sb_str_t host_port;             /* the Host header that names it: IPv6 in brackets, always with the port */
+    size_t host_only;               /* how much of host_port is without the port */
+    uint16_t port;
+    bool literal;                   /* host is an IP address: addr, text and pool are set */
+    sb_addr_t addr;                 /* with port */
+    ngx_str_t text;                 /* "ip:port" as logs name it */
+    struct sb_kpool *pool;          /* idle connections to it; referenced */
+} sb_endpoint_t;
 
-/* The targets of an upstream entity, or one host. */
-typedef struct sb_ups sb_ups_t;
+/* An upstream entity: a host name that stands for targets. */
+typedef struct sb_ups {
+    sb_node_t node;                 /* in the table of upstreams, until stale */
+    uint32_t refs;
+    bool stale;
+    sb_str_t host_header;           /* len 0: none */
+    sb_balancer_t *balancer;        /* NULL: no targets */
+    size_t n;
+    sb_endpoint_t *targets;
+    sb_pool_t *pool;
+} sb_ups_t;
 
 struct sb_service {
+    sb_node_t node;                 /* in the table of services, until stale */
     uint32_t refs;
-    bool stale, enabled, tls;
-    uint8_t protocol;               /* one sb_protocol_bit */
-    uint16_t port;
-    uint16_t retries;
-    sb_uuid_t id;
+    bool stale, tls;
+    uint16_t protocol;              /* one enum sb_route_protocol bit */
+    int retries;
     uint64_t version;
-    uint64_t chain_epoch;           /* moves when a plugin of this service changes */
-    uint64_t ups_epoch;             /* upstream lookup was made at this worker epoch */
-    sb_str_t host, path, name;      /* path may be empty */
-    sb_str_t host_header;           /* host[:port] as sent when nothing else says */
-    sb_ups_t *ups;                  /* upstream entity of that name; NULL: the host itself */
-    sb_chain_t *chain;              /* of its routes that have no plugins of their own; built at first use */
-    ngx_http_upstream_conf_t *conf[2]; /* [response buffering]; made at first use */
-    ngx_ssl_t *ssl;                 /* own trust settings; NULL: the location's */
+    uint64_t plugins_epoch;         /* moves when a plugin of this service changes */
+    uint64_t ups_epoch;             /* ups is right while this is the worker's */
+    uint64_t chain_stamp[2];        /* chain is right while these are (global_epoch, plugins_epoch) */
+    sb_str_t path;                  /* "" when none */
+    sb_endpoint_t endpoint;         /* host and port as configured */
+    sb_uuid_t ws;
+    sb_ups_t *ups;                  /* the upstream entity of that name; NULL: the host itself */
+    sb_chain_t *chain;              /* of its routes that have no plugins of their own */
+    ngx_http_upstream_conf_t *conf; /* the location's with its timeouts and TLS */
+    X509_STORE *trust;              /* own CA certificates; NULL: the location's */
+    int verify_depth;               /* -1: the location's */
+    sb_str_t tls_key;               /* what connections may be shared by: "" when nothing is the service's own */
     sb_pool_t *pool;
 };
 
-/* What a route needs; small, there may be 100,000. Everything else is read from the model when asked for. */
+/* What is kept of a route between requests: small, there may be 100,000. The match brings the route's flags along. */
 struct sb_plan {
+    sb_node_t node;                 /* in the table of plans, until stale */
     uint32_t refs;
-    uint8_t protocols;              /* sb_protocol_bits */
-    unsigned strip_path : 1, preserve_host : 1, path_v1 : 1, request_buffering : 1, response_buffering : 1, stale : 1,
-             has_name : 1;
-    uint16_t redirect_status;       /* https_redirect_status_code */
-    sb_uuid_t route;
-    uint64_t version;
+    bool stale;
+    uint64_t version;               /* of the route row */
+    uint64_t stamp[2];              /* chain is right while these are (global_epoch, service->plugins_epoch) */
     sb_service_t *service;          /* NULL: none */
     sb_chain_t *chain;
     ngx_queue_t lru;
 };
+
+/* The plan of a matched route; a reference for the caller. Inside sb_model_begin/end. NULL: the service cannot be had. */
+sb_plan_t *sb_plan_get(const sb_route_brief_t *route);
+void sb_plan_unref(sb_plan_t *p);
+/* A route changed (NULL: all may have). */
+void sb_plans_forget(const sb_uuid_t *route);
+/* services.c. Inside sb_model_begin/end; a reference for the caller, NULL when there is no such service. */
+sb_service_t *sb_service_get(const sb_uuid_t *id);
+void sb_service_unref(sb_service_t *s);
+void sb_services_forget(const sb_uuid_t *id);          /* NULL: all */
+void sb_services_plugins_changed(const sb_uuid_t *id);
+/* The upstream entity that the service's host names, made anew when upstreams changed. NULL: none. Borrowed. */
+sb_ups_t *sb_service_ups(sb_service_t *s);
+/* ups.c. By name in a workspace, inside sb_model_begin/end; a reference for the caller, NULL when there is none of that name. */
+sb_ups_t *sb_ups_find(const sb_uuid_t *ws, sb_str_t name);
+sb_ups_t *sb_ups_ref(sb_ups_t *u);
+void sb_ups_unref(sb_ups_t *u);
+void sb_ups_forget(const sb_uuid_t *id);               /* NULL: all */
+/* Fills *e; strings come from the pool. */
+void sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port);
+void sb_endpoint_clear(sb_endpoint_t *e);
+/* How much plans, services, chains and steps take now. */
+extern size_t sb_cache_bytes;
 
 /* ------------------------------------------------------------------ the request */
 
@@ -162,7 +276,7 @@ typedef struct sb_exit {
 enum sb_source { SB_SOURCE_NONE, SB_SOURCE_SERVICE, SB_SOURCE_EXIT, SB_SOURCE_ERROR };
 
 typedef struct sb_capture sb_capture_t;
-typedef struct sb_try sb_try_t;     /* one attempt, peer.c */
+typedef struct sb_exchange sb_exchange_t; /* exchange.h */
 
 struct sb_request {
     ngx_http_request_t *r;
@@ -172,18 +286,20 @@ struct sb_request {
     sb_step_t *const *steps;
     uint32_t n_steps, cursor;
     uint32_t phases, lua_phases;    /* unions over steps */
-    sb_chain_t *chains[3];          /* references held: global, plan's, consumer's */
+    struct sb_held_chain *held;     /* references on the chains that steps come from */
     uint8_t phase;                  /* enum sb_phase, of the chain walk or of C code */
     uint8_t source;                 /* enum sb_source */
     unsigned matched : 1, in_lua : 1, exited : 1, access_ended : 1, proxied : 1, waiting : 1, error_made : 1, has_consumer : 1,
              filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1,
-             path_set : 1, upgrade : 1, te_trailers : 1, debug : 1, logged : 1, buffered : 1, log_run : 1;
+             path_set : 1, upgrade : 1, debug : 1, is_regex : 1;
     u_char request_id[32];
     sb_uuid_t consumer;
 
     /* the match */
     sb_str_t raw_path, path;        /* as sent, normalised; no query */
     uint32_t prefix_len;            /* what strip_path takes away */
+    sb_str_t host;                  /* Host header as sent */
+    sb_route_brief_t route;         /* with matched */
     sb_route_match_t *match;        /* kept only for regex matches (captures), request memory */
 
     /* what goes upstream; set by plugins, else computed when the request is built */
@@ -196,12 +312,14 @@ struct sb_request {
     ngx_msec_t timeouts[3];         /* connect, send, read; 0: the service's */
 
     sb_exit_t exit;                 /* with exited */
-    struct sb_peer *peer;           /* peer.c, from the first try on */
+    sb_exchange_t *exchange;        /* with the service, once it was prepared */
     sb_capture_t *capture;          /* response phase */
 
     /* milliseconds of ngx_current_msec's clock */
-    ngx_msec_t balancer_end, header_start;
+    ngx_msec_t balancer_end;        /* an address was chosen */
+    ngx_msec_t header_start;        /* the service's answer header was there */
     void *lua;                      /* the FFI's own */
+    void *body_wait;                /* request.c's own */
 };
 
 extern ngx_module_t ngx_http_silverback_module;
@@ -216,13 +334,28 @@ sb_ctx(ngx_http_request_t *r)
 /* The context, made on demand (request id included). NULL only without memory. */
 sb_ctx_t *sb_ctx_make(ngx_http_request_t *r);
 
+/* match.c: finds route and plan, or sets the error that ends the request. */
+void sb_match(sb_ctx_t *ctx);
+/* phases.c: goes on after a native step that waited. */
+void sb_phases_resume(sb_ctx_t *ctx);
+/* The port that clients know this listener by. */
+in_port_t sb_forwarded_port(sb_ctx_t *ctx);
+/* Scheme, host, port and path as the first proxy saw them, when the peer is trusted to tell; else as seen here. */
+sb_str_t sb_forwarded_proto(sb_ctx_t *ctx);
+
 /* The response that ends this request; the latest call wins until content begins. body and content_type are copied. */
 void sb_exit_set(sb_ctx_t *ctx, int status, sb_str_t content_type, sb_str_t body);
 /* The gateway's error body by Accept, with request id; message.data NULL: the default text of the status. */
 void sb_exit_error(sb_ctx_t *ctx, int status, sb_str_t message);
-/* Only the bytes: content type (static) and body (request memory) for an error. */
-int sb_error_body(sb_ctx_t *ctx, int status, sb_str_t message, sb_str_t *content_type, sb_str_t *body);
-const char *sb_error_text(int status);
+/* error.c */
+enum sb_error_type sb_error_type_of(const char *mime);
+/* What the client wants errors in. nginx_page: an error that nginx found, which looks at Content-Type and error_default_type too. */
+enum sb_error_type sb_error_choose(sb_ctx_t *ctx, bool nginx_page);
+/* Content type (static) and body (request memory) of an error; gRPC: headers are set and the body is empty. */
+void sb_error_body(sb_ctx_t *ctx, enum sb_error_type type, int status, sb_str_t message, sb_str_t *content_type, sb_str_t *body);
+/* The interface's text for a status. buf takes the one that has the number in it. */
+const char *sb_error_text(int status, char buf[64]);
+void sb_request_id_make(u_char id[32]); /* id.c */
 
 /* Response header operations on r->headers_out that know nginx's special members (Content-Type, Content-Length …). NGX_ERROR: no
  * memory. */
@@ -234,6 +367,8 @@ ngx_int_t sb_headers_in_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value
 ngx_int_t sb_headers_in_add(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 void sb_headers_in_clear(ngx_http_request_t *r, sb_str_t name);
 
+/* The headers that the service sent, as it sent them, captured or not; NULL: it has not answered. (upstream.c) */
+ngx_list_t *sb_service_headers(const sb_ctx_t *ctx);
 /* Path sent upstream, without query, as of now: a plugin's or the computed one. Request memory. */
 sb_str_t sb_upstream_path(sb_ctx_t *ctx);
 /* Whether the peer's address (before real-ip) is one of trusted_ips. */
@@ -241,18 +376,24 @@ bool sb_ctx_trusted(sb_ctx_t *ctx);
 
 /* ------------------------------------------------------------------ response phase (capture.c) */
 
+/* The answer of a service, whole. Its headers are in the main request's headers_out, where handlers may change them. */
 struct sb_capture {
     int status;                     /* of the service, or of the error that replaced it */
-    ngx_list_t headers;             /* of ngx_table_elt_t, hash 0: removed */
-    sb_str_t content_type;
-    sb_str_t body;                  /* all of it */
-    bool failed;                    /* the exchange broke: status 502, 504 …, body empty */
+    sb_str_t body;                  /* all of it, or the error's */
+    bool failed;                    /* the exchange broke: an error of ours with status 502, 504 … */
+    bool finished;
     void (*done)(sb_ctx_t *ctx);    /* on the event loop, once */
+    off_t length;                   /* Content-Length of the service, -1: none (HEAD keeps it) */
+    sb_buf_t bytes;                 /* holds the body */
 };
 
 /* From Lua's access handler on the main request: runs the exchange with the service in a subrequest, gathers the answer in
- * ctx->capture, then calls done. NGX_OK: done will be called; NGX_ERROR: it will not. */
+ * ctx->capture, then calls done. NGX_OK: done will be called, maybe before this returns; NGX_ERROR: it will not. When ctx->exited is
+ * set then, no address could be had: that answer stands, and there is none for response handlers to see. */
 ngx_int_t sb_capture_start(sb_ctx_t *ctx, void (*done)(sb_ctx_t *ctx));
+/* filters.c: what the subrequest sends comes here instead of to the client. */
+ngx_int_t sb_capture_header(ngx_http_request_t *r);
+ngx_int_t sb_capture_body(ngx_http_request_t *r, ngx_chain_t *in);
 /* After the response handlers: the captured answer (status, headers and body, as changed meanwhile in r->headers_out) becomes what
  * the content handler sends. */
 void sb_capture_commit(sb_ctx_t *ctx);
@@ -267,6 +408,9 @@ typedef struct sb_worker {
     sb_router_t *router;
     unsigned slot;                  /* index in rt's per-worker arrays */
     uint64_t event_seq;             /* applied so far */
+    uint64_t model_epoch;
+    uint64_t log_level;             /* as in rt, applied so far */
+    ngx_uint_t configured_log_level;
     uint64_t global_epoch;          /* moves when a global plugin changes */
     uint64_t consumer_epoch;        /* moves when a plugin of a consumer changes */
     uint64_t ups_epoch;             /* moves when an upstream or target changes */
@@ -275,6 +419,9 @@ typedef struct sb_worker {
     bool ready;
 } sb_worker_t;
 extern sb_worker_t sb_worker;
+
+void sb_events_start(ngx_cycle_t *cycle); /* events.c */
+void sb_events_stop(void);
 
 /* Applies what control committed since the last look. Cheap when nothing has moved. */
 void sb_worker_catch_up(void);

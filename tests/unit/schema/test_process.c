@@ -194,7 +194,6 @@ test_examples(void **state)
 {
     json_t *data = load(DATA "validation_examples.json"), *row, *ran = json_object(), *skipped = json_object(), *n;
     const char *entity;
-    char *text, *more;
     size_t i;
 
     (void)state;
@@ -212,11 +211,7 @@ test_examples(void **state)
         else
             run_create(sb_entity_find(entity), row);
     }
-    text = json_dumps(ran, 0);
-    more = json_dumps(skipped, 0);
-    printf("rows run: %s\nskipped: %s\n", text, more);
-    free(text);
-    free(more);
+    printf("rows run: %s\nskipped: %s\n", json_dumps(ran, 0), json_dumps(skipped, 0));
     assert_int_equal(json_integer_value(json_object_get(ran, "services")), 12);
     assert_int_equal(json_integer_value(json_object_get(ran, "routes")), 12);
     assert_int_equal(json_integer_value(json_object_get(ran, "consumers")), 2);
@@ -226,10 +221,6 @@ test_examples(void **state)
     assert_null(json_object_get(skipped, "upstreams"));
     assert_null(json_object_get(skipped, "targets"));
     assert_null(json_object_get(skipped, "snis"));
-    assert_null(json_object_get(skipped, "vaults"));
-    assert_null(json_object_get(skipped, "keys"));
-    json_decref(ran);
-    json_decref(skipped);
     json_decref(data);
 }
 

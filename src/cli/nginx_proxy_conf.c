@@ -1,0 +1,152 @@
+/*
+ * The configuration of the proxy instance: the proxy server with its internal locations. Requests start in the plain location; the
+ * module moves those whose plugins are Lua to the second one, which exists only when a Lua plugin is enabled. Start at
+ * sb_nginx_proxy_conf().
+ */
+#include "cli/nginx_conf.h"
+
+#include "silverback/plugin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool
+is_native(const char *name)
+{
+    for (const struct sb_plugin *const *p = sb_bundled_plugins; *p != NULL; p++)
+        if (strcmp((*p)->name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool
+uses_lua(const sb_settings_t *s)
+{
+    size_t n;
+    const char *const *names = sb_settings_list(s, "plugins", &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], "bundled") != 0 && strcmp(names[i], "off") != 0 && !is_native(names[i]))
+            return true;
+    return false;
+}
+
+/* Dictionaries that plugins written for the interface expect to find (constants.DICTS in lua/kong/constants.lua). */
+static void
+lua_head(const sb_settings_t *s, sb_buf_t *out)
+{
+    static const struct {
+        const char *name, *size;
+    } dicts[] = {{"kong", "5m"},
+                 {"kong_locks", "8m"},
+                 {"kong_healthchecks", "5m"},
+                 {"kong_cluster_events", "5m"},
+                 {"kong_rate_limiting_counters", "12m"},
+                 {"kong_db_cache_miss", "12m"},
+                 {"kong_secrets", "5m"}};
+
+    for (size_t i = 0; i < sizeof(dicts) / sizeof(dicts[0]); i++)
+        sb_nginx_line(out, 1, "lua_shared_dict %s %s", dicts[i].name, dicts[i].size);
+    sb_nginx_line(out, 1, "lua_shared_dict kong_db_cache %s", sb_settings_str(s, "mem_cache_size"));
+    sb_buf_adds(out, "    init_by_lua_block { require(\"kong.silverback.runtime\").init() }\n"
+                     "    init_worker_by_lua_block { require(\"kong.silverback.runtime\").init_worker() }\n");
+}
+
+/* What the exchange with services starts from; each service's own settings are laid over it. */
+static void
+service_lines(const sb_settings_t *s, sb_buf_t *out)
+{
+    char *trusted = sb_nginx_trusted_file(s);
+
+    sb_nginx_default(s, "nginx_location_", "proxy_http_version", "1.1", 3, out);
+    sb_nginx_default(s, "nginx_location_", "proxy_ssl_server_name", "on", 3, out);
+    if (trusted != NULL) {
+        sb_nginx_default(s, "nginx_location_", "proxy_ssl_trusted_certificate", trusted, 3, out);
+        sb_nginx_default(s, "nginx_location_", "proxy_ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), 3, out);
+    }
+    sb_nginx_line(out, 3, "proxy_pass_header Server");
+    sb_nginx_line(out, 3, "proxy_pass_header Date");
+    /* A service must not be able to send a request elsewhere inside the gateway. */
+    sb_nginx_line(out, 3, "proxy_ignore_headers X-Accel-Redirect");
+    sb_nginx_injected(s, "nginx_location_", 3, out);
+    sb_nginx_line(out, 3, "proxy_pass https://silverback_upstream");
+    free(trusted);
+}
+
+static void
+locations(const sb_settings_t *s, bool lua, sb_buf_t *out)
+{
+    static const char *const hooks[] = {"rewrite", "access", "header_filter", "body_filter", "log"};
+
+    sb_buf_adds(out, "        location / {\n");
+    service_lines(s, out);
+    sb_nginx_line(out, 3, "silverback_location plain");
+    sb_buf_adds(out, "        }\n");
+    sb_buf_adds(out, "        error_page 494 = @silverback_494;\n        location @silverback_494 {\n            silverback_error 494;\n        }\n");
+    if (!lua)
+        return;
+    sb_buf_adds(out, "        location @silverback_lua {\n");
+    service_lines(s, out);
+    sb_nginx_line(out, 3, "silverback_location lua");
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
+        sb_buf_addf(out, "            %s_by_lua_block { require(\"kong.silverback.runtime\").%s() }\n", hooks[i], hooks[i]);
+    sb_buf_adds(out, "        }\n");
+}
+
+/* Whose word on the client's address counts. */
+static void
+real_ip(const sb_settings_t *s, sb_buf_t *out)
+{
+    size_t n;
+    const char *const *trusted = sb_settings_list(s, "trusted_ips", &n);
+
+    for (size_t i = 0; i < n; i++)
+        sb_nginx_line(out, 2, "set_real_ip_from %s", trusted[i]);
+}
+
+static void
+proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
+{
+    size_t n;
+
+    sb_settings_listen(s, "proxy_listen", &n);
+    sb_buf_adds(out, "    upstream silverback_upstream {\n        server 0.0.0.1;\n");
+    sb_nginx_injected(s, "nginx_upstream_", 2, out);
+    sb_buf_adds(out, "    }\n    server {\n");
+    sb_nginx_line(out, 2, "server_name kong");
+    sb_nginx_line(out, 2, "silverback_proxy on");
+    if (n != 0)
+        sb_nginx_listens(s, "proxy_listen", 2, out);
+    else /* nginx would listen on port 80 by itself */
+        sb_nginx_line(out, 2, "listen unix:%s/sockets/proxy.sock", sb_settings_str(s, "prefix"));
+    if (sb_nginx_listens_tls(s, "proxy_listen"))
+        sb_nginx_tls(s, "ssl", 2, out);
+    sb_nginx_access_log(s, "proxy_access_log", "kong_log_format", 2, out);
+    sb_nginx_error_log(s, "proxy_error_log", 2, out);
+    real_ip(s, out);
+    sb_nginx_injected(s, "nginx_proxy_", 2, out);
+    locations(s, lua, out);
+    sb_buf_adds(out, "    }\n");
+}
+
+int
+sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
+{
+    /* The order is that of the filters: ours, Lua's, ours again. */
+    static const char *const modules[] = {"ngx_http_silverback_out_module", "ndk_http_module", "ngx_http_lua_module",
+                                          "ngx_http_silverback_module", NULL};
+    bool lua = uses_lua(s);
+    int rc = sb_nginx_main(s, SB_INSTANCE_PROXY, modules, out, err);
+
+    if (rc != SB_OK)
+        return rc;
+    sb_buf_adds(out, "http {\n");
+    sb_nginx_http(s, SB_INSTANCE_PROXY, out);
+    sb_buf_adds(out, "    log_format kong_log_format '$remote_addr - $remote_user [$time_local] \"$request\" $status "
+                     "$body_bytes_sent \"$http_referer\" \"$http_user_agent\" kong_request_id: \"$kong_request_id\"';\n");
+    if (lua)
+        lua_head(s, out);
+    proxy_server(s, lua, out);
+    sb_buf_adds(out, "}\n");
+    return SB_OK;
+}

@@ -1,0 +1,68 @@
+/*
+ * An exchange with a service: choosing an address (peer.c), the request (upstream_request.c), the answer's header (upstream.c) and bodies
+ * (upstream_body.c), on nginx's upstream machinery. At most one per request; its request is the main one, or the subrequest of the
+ * response phase (capture.c).
+ */
+#ifndef SB_PROXY_EXCHANGE_H
+#define SB_PROXY_EXCHANGE_H
+
+#include "proxy/keepalive.h"
+
+/* One attempt, as logs list it. */
+typedef struct sb_try {
+    struct sb_try *next;
+    ngx_msec_t start, end;     /* of choosing the address */
+    int64_t start_ns;          /* wall clock, nanoseconds */
+    ngx_str_t ip;
+    in_port_t port;
+    uint8_t state;             /* 0: fine; NGX_PEER_NEXT, NGX_PEER_FAILED */
+    uint16_t code;             /* HTTP status of a failed try, 0: none */
+} sb_try_t;
+
+struct sb_exchange {
+    sb_ctx_t *ctx;
+    ngx_http_request_t *r;
+    void (*ready)(sb_exchange_t *x, ngx_int_t rc); /* after sb_exchange_prepare() gave NGX_AGAIN */
+
+    /* where to */
+    bool tls;
+    sb_ups_t *ups;             /* referenced; NULL: one host */
+    sb_endpoint_t own;         /* a plugin's target */
+    sb_pool_t *own_pool;
+    const sb_endpoint_t *endpoint;
+    uint64_t *tried;           /* bits of targets, with ups */
+    sb_addr_t addr;            /* of this try, with port */
+    ngx_str_t name;            /* "ip:port" */
+    sb_kpool_t *kpool;         /* referenced when kpool_own */
+    bool kpool_own, prepared;
+    sb_str_t host;             /* the Host header sent */
+    int retries;
+    size_t picks;              /* targets looked at before the first try */
+    const char *why;           /* what kept the last of them from having an address */
+    sb_query_t query;
+    sb_try_t first, *last;     /* first: the list's head; last NULL: none yet */
+
+    /* parsing and writing */
+    ngx_http_status_t status;
+    ngx_http_chunked_t chunked;
+    bool chunked_request, head_sent;
+    ngx_chain_t *free, *busy;  /* of the chunked request body */
+};
+
+/* peer.c. Chooses the first address. NGX_OK; NGX_AGAIN: a name is being resolved, x->ready will be called; NGX_DECLINED: the error is
+ * in ctx (sb_exit_error). */
+ngx_int_t sb_exchange_prepare(sb_exchange_t *x);
+void sb_exchange_release(sb_exchange_t *x);
+/* upstream.c. Starts the exchange; as a content handler returns. */
+ngx_int_t sb_upstream_start(sb_exchange_t *x);
+/* upstream_request.c: u->create_request, and its head made again for another target. */
+ngx_int_t sb_upstream_create_request(ngx_http_request_t *r);
+ngx_int_t sb_upstream_rebuild_head(ngx_http_request_t *r);
+void sb_upstream_request_init(void);
+/* upstream_body.c */
+ngx_int_t sb_upstream_filter_init(void *data);
+ngx_int_t sb_upstream_copy(ngx_event_pipe_t *p, ngx_buf_t *buf);
+ngx_int_t sb_upstream_plain(void *data, ssize_t bytes);
+ngx_int_t sb_upstream_chunked_output(void *data, ngx_chain_t *in);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * The filters that nginx runs before Lua's: error bodies in place of nginx's own pages, native header and body filter steps, and
+ * the capture of the response phase. When a phase has Lua steps, all its steps are left to Lua's driver and the request is moved to
+ * the location with Lua's hooks.
+ */
+#include "proxy/proxy_int.h"
+
+static ngx_http_output_header_filter_pt next_header_filter;
+static ngx_http_output_body_filter_pt next_body_filter;
+
+static bool
+is_proxy(ngx_http_request_t *r)
+{
+    sb_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_silverback_module);
+
+    return lcf->proxy && sb_worker.reader != NULL;
+}
+
+/* ---- errors ---- */
+
+/* nginx is about to send a page of its own for an error: the header is changed here, the body when it comes. */
+static void
+replace_error_page(sb_ctx_t *ctx)
+{
+    ngx_http_request_t *r = ctx->r;
+    sb_str_t content_type, body;
+
+    sb_error_body(ctx, sb_error_choose(ctx, true), (int)r->err_status, (sb_str_t){NULL, 0}, &content_type, &body);
+    sb_headers_out_set(r, SB_STR("content-type"), content_type);
+    r->headers_out.content_length_n = (off_t)body.len;
+    ctx->exit.body = body;
+    ctx->replace_body = 1;
+    ctx->error_made = 1;
+    ctx->source = SB_SOURCE_ERROR;
+}
+
+static ngx_int_t
+send_replacement(ngx_http_request_t *r, sb_ctx_t *ctx)
+{
+    ngx_buf_t *b = ngx_calloc_buf(r->pool);
+    ngx_chain_t out;
+
+    if (b == NULL)
+        return NGX_ERROR;
+    b->pos = (u_char *)ctx->exit.body.data;
+    b->last = b->pos + ctx->exit.body.len;
+    b->memory = ctx->exit.body.len != 0;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+    out = (ngx_chain_t){b, NULL};
+    return next_body_filter(r, &out);
+}
+
+static void
+consume(ngx_chain_t *in)
+{
+    for (; in != NULL; in = in->next) {
+        in->buf->pos = in->buf->last;
+        in->buf->file_pos = in->buf->file_last;
+    }
+}
+
+/* ---- header ---- */
+
+static ngx_int_t
+header_filter(ngx_http_request_t *r)
+{
+    sb_ctx_t *ctx;
+
+    if (!is_proxy(r))
+        return next_header_filter(r);
+    if (r != r->main)
+        return sb_ctx(r) != NULL && sb_ctx(r)->capturing ? sb_capture_header(r) : next_header_filter(r);
+    ctx = sb_ctx_make(r);
+    if (ctx == NULL)
+        return next_header_filter(r);
+    if (r->err_status >= NGX_HTTP_BAD_REQUEST && !ctx->error_made)
+        replace_error_page(ctx);
+    else if (ctx->source == SB_SOURCE_NONE && ctx->proxied)
+        ctx->source = SB_SOURCE_SERVICE;
+    if (ctx->header_start == 0)
+        ctx->header_start = ngx_current_msec;
+    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) != 0)
+        r->filter_need_in_memory = 1;
+    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_HEADER_FILTER)) != 0) {
+        if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_HEADER_FILTER)) != 0)
+            sb_enter_lua(ctx);
+        else {
+            sb_chain_rewind(ctx, SB_PHASE_HEADER_FILTER);
+            sb_chain_run(ctx);
+        }
+    }
+    return next_header_filter(r);
+}
+
+/* ---- body ---- */
+
+static ngx_chain_t *
+link_bytes(ngx_pool_t *pool, const char *data, size_t len, const ngx_buf_t *like)
+{
+    ngx_buf_t *b = ngx_calloc_buf(pool);
+    ngx_chain_t *link = b != NULL ? ngx_alloc_chain_link(pool) : NULL;
+
+    if (link == NULL)
+        return NULL;
+    b->pos = (u_char *)data;
+    b->last = b->pos + len;
+    b->memory = len != 0;
+    b->last_buf = like->last_buf;
+    b->last_in_chain = like->last_in_chain;
+    b->flush = like->flush || len == 0;
+    link->buf = b;
+    link->next = NULL;
+    return link;
+}
+
+/* Native body filters see each buffer's bytes; what they leave unchanged goes on in the buffer it came in. */
+static ngx_int_t
+run_body_filters(ngx_http_request_t *r, sb_ctx_t *ctx, ngx_chain_t *in)
+{
+    ngx_chain_t *out = NULL, **tail = &out;
+
+    for (; in != NULL; in = in->next) {
+        ngx_buf_t *b = in->buf;
+        bool in_memory = ngx_buf_in_memory(b);
+        const char *before = in_memory ? (char *)b->pos : "", *data = before;
+        size_t size = in_memory ? (size_t)(b->last - b->pos) : 0, len = size;
+        const sb_step_t *step;
+        ngx_chain_t *link;
+
+        sb_chain_rewind(ctx, SB_PHASE_BODY_FILTER);
+        sb_chain_next_body(ctx, &data, &len, b->last_buf, &step);
+        if (data == before && len == size) {
+            link = ngx_alloc_chain_link(r->pool);
+            if (link == NULL)
+                return NGX_ERROR;
+            link->buf = b;
+            link->next = NULL;
+        } else {
+            link = link_bytes(r->pool, data, len, b);
+            if (link == NULL)
+                return NGX_ERROR;
+            b->pos = b->last;
+        }
+        *tail = link;
+        tail = &link->next;
+    }
+    return next_body_filter(r, out);
+}
+
+static ngx_int_t
+body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    sb_ctx_t *ctx = sb_ctx(r);
+
+    if (ctx == NULL || in == NULL)
+        return next_body_filter(r, in);
+    if (r != r->main)
+        return ctx->capturing ? sb_capture_body(r, in) : next_body_filter(r, in);
+    if (ctx->replace_body) {
+        consume(in);
+        if (ctx->body_sent)
+            return next_body_filter(r, NULL);
+        ctx->body_sent = 1;
+        /* Steps see the replaced body; they run below on the bytes that are really sent. */
+    }
+    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) == 0)
+        return ctx->replace_body ? send_replacement(r, ctx) : next_body_filter(r, in);
+    if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) != 0) {
+        sb_enter_lua(ctx);
+        return ctx->replace_body ? send_replacement(r, ctx) : next_body_filter(r, in);
+    }
+    if (ctx->replace_body) {
+        ngx_buf_t b = {.last_buf = 1, .last_in_chain = 1};
+        in = link_bytes(r->pool, ctx->exit.body.data, ctx->exit.body.len, &b);
+        if (in == NULL)
+            return NGX_ERROR;
+    }
+    return run_body_filters(r, ctx, in);
+}
+
+void
+sb_filters_install(void)
+{
+    next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = header_filter;
+    next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = body_filter;
+}

@@ -1,0 +1,209 @@
+/*
+ * Where nginx calls us in a request's course. Start here.
+ *
+ *     rewrite   the context is made (request id, global chain), committed changes are caught up with, global rewrite plugins run
+ *     access    the route is matched (match.c), then the chain runs (chain.c)
+ *     content   content.c: a plugin's answer, or the exchange with the service
+ *     log       the log steps, counters
+ *
+ * Each phase walks native steps here. At the first Lua step of a phase the request changes to the location that has Lua's hooks
+ * and this handler declines: nginx goes on to Lua's handler of the same phase, whose driver walks the rest of the chain. A chain without
+ * Lua never gets there.
+ */
+#include "proxy/exchange.h"
+
+/* ---- the context ---- */
+
+static void
+release(void *data)
+{
+    sb_ctx_t *ctx = data;
+
+    sb_exchange_release(ctx->exchange);
+    sb_chain_release(ctx);
+    sb_plan_unref(ctx->plan);
+}
+
+static void
+use_global_chain(sb_ctx_t *ctx)
+{
+    if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
+        return;
+    sb_chain_use(ctx, sb_chain_global());
+    sb_model_end(sb_worker.reader);
+}
+
+sb_ctx_t *
+sb_ctx_make(ngx_http_request_t *r)
+{
+    sb_ctx_t *ctx = sb_ctx(r);
+    ngx_pool_cleanup_t *cln;
+
+    if (ctx != NULL)
+        return ctx;
+    ctx = ngx_pcalloc(r->pool, sizeof(*ctx));
+    cln = ctx != NULL ? ngx_pool_cleanup_add(r->pool, 0) : NULL;
+    if (cln == NULL)
+        return NULL;
+    cln->handler = release;
+    cln->data = ctx;
+    ctx->r = r;
+    ctx->retries = -1;
+    sb_request_id_make(ctx->request_id);
+    sb_worker_catch_up();
+    use_global_chain(ctx);
+    ngx_http_set_ctx(r, ctx, ngx_http_silverback_module);
+    return ctx;
+}
+
+void
+sb_enter_lua(sb_ctx_t *ctx)
+{
+    ngx_http_request_t *r = ctx->r;
+
+    if (ctx->in_lua || sb_conf->location[1] == NULL)
+        return;
+    ctx->in_lua = 1;
+    r->loc_conf = sb_conf->location[1];
+    ngx_http_update_location_config(r);
+    __atomic_fetch_add(&sb_worker.rt->lua_entries, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- rewrite and access ---- */
+
+/* Only requests in our own locations; others (status, errors) have their own handlers. */
+static bool
+is_ours(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return r == r->main && clcf->handler == sb_content_handler && sb_worker.reader != NULL;
+}
+
+/* Runs the chain up to Lua or its end. */
+static ngx_int_t
+run_chain(sb_ctx_t *ctx)
+{
+    switch (sb_chain_run(ctx)) {
+    case SB_CHAIN_WAIT:
+        return NGX_AGAIN;
+    case SB_CHAIN_LUA:
+        sb_enter_lua(ctx);
+        return NGX_DECLINED;
+    default:
+        return NGX_DECLINED;
+    }
+}
+
+ngx_int_t
+sb_rewrite_handler(ngx_http_request_t *r)
+{
+    sb_ctx_t *ctx;
+    ngx_int_t rc;
+
+    if (!is_ours(r))
+        return NGX_DECLINED;
+    ctx = sb_ctx_make(r);
+    if (ctx == NULL)
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_REWRITE)) == 0)
+        return NGX_DECLINED;
+    if (ctx->phase != SB_PHASE_REWRITE)
+        sb_chain_rewind(ctx, SB_PHASE_REWRITE);
+    rc = run_chain(ctx);
+    /* The rewrite phase knows no "later": what is not declined ends it, except this. */
+    return rc == NGX_AGAIN ? NGX_DONE : rc;
+}
+
+/* The answers of a service are only seen by response handlers after the chain's end, which Lua's driver reaches. */
+static bool
+wants_response_phase(const sb_ctx_t *ctx)
+{
+    return !ctx->exited && (ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_RESPONSE)) != 0;
+}
+
+ngx_int_t
+sb_access_handler(ngx_http_request_t *r)
+{
+    sb_ctx_t *ctx;
+    ngx_int_t rc;
+
+    if (!is_ours(r) || (ctx = sb_ctx(r)) == NULL)
+        return NGX_DECLINED;
+    if (!ctx->matched && !ctx->exited)
+        sb_match(ctx);
+    if (ctx->exited && ctx->phase != SB_PHASE_ACCESS)
+        return NGX_DECLINED;
+    if (ctx->phase != SB_PHASE_ACCESS)
+        sb_chain_rewind(ctx, SB_PHASE_ACCESS);
+    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_ACCESS)) != 0) {
+        rc = run_chain(ctx);
+        if (rc != NGX_DECLINED)
+            return rc;
+    }
+    if (wants_response_phase(ctx))
+        sb_enter_lua(ctx);
+    return NGX_DECLINED;
+}
+
+/* A native step that had answered SB_WAIT has its result. */
+void
+sb_phases_resume(sb_ctx_t *ctx)
+{
+    ngx_connection_t *c = ctx->r->connection;
+
+    if (ctx->in_lua && sb_lua_hooks.resume != NULL) {
+        sb_lua_hooks.resume(ctx);
+        return;
+    }
+    ctx->r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(ctx->r);
+    ngx_http_run_posted_requests(c);
+}
+
+void
+sb_request_resume(sb_request_t *r, int verdict)
+{
+    if (!r->waiting)
+        return;
+    r->waiting = 0;
+    sb_phases_resume(r);
+}
+
+/* ---- log ---- */
+
+static void
+count_request(void)
+{
+    sb_runtime_t *rt = sb_worker.rt;
+
+    __atomic_fetch_add(&rt->total_requests, 1, __ATOMIC_RELAXED);
+#if (NGX_STAT_STUB)
+    __atomic_store_n(&rt->connections[0], *ngx_stat_accepted, __ATOMIC_RELAXED);
+    __atomic_store_n(&rt->connections[1], *ngx_stat_active, __ATOMIC_RELAXED);
+    __atomic_store_n(&rt->connections[2], *ngx_stat_handled, __ATOMIC_RELAXED);
+    __atomic_store_n(&rt->connections[3], *ngx_stat_reading, __ATOMIC_RELAXED);
+    __atomic_store_n(&rt->connections[4], *ngx_stat_waiting, __ATOMIC_RELAXED);
+    __atomic_store_n(&rt->connections[5], *ngx_stat_writing, __ATOMIC_RELAXED);
+#endif
+}
+
+ngx_int_t
+sb_log_handler(ngx_http_request_t *r)
+{
+    sb_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_silverback_module);
+    sb_ctx_t *ctx = sb_ctx(r);
+
+    if (!lcf->proxy || r != r->main || sb_worker.reader == NULL)
+        return NGX_OK;
+    count_request();
+    if (ctx == NULL || (ctx->phases & SB_PHASE_BIT(SB_PHASE_LOG)) == 0)
+        return NGX_OK;
+    if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_LOG)) != 0) {
+        sb_enter_lua(ctx);
+        return NGX_OK;
+    }
+    sb_chain_rewind(ctx, SB_PHASE_LOG);
+    sb_chain_run(ctx);
+    return NGX_OK;
+}

@@ -1,0 +1,204 @@
+/*
+ * Services: their rows decoded into what an exchange needs, the upstream module's configuration with their timeouts included. Found by id
+ * in a table that holds no reference: a service lives as long as a plan or a request uses it. When its row changes it becomes stale and
+ * leaves the table; requests under way keep it.
+ */
+#include "proxy/proxy_int.h"
+
+#include <openssl/pem.h>
+#include <stdlib.h>
+
+static sb_table_t services;
+
+void
+sb_service_unref(sb_service_t *s)
+{
+    if (s == NULL || --s->refs != 0)
+        return;
+    sb_table_remove(&services, &s->node);
+    sb_chain_unref(s->chain);
+    sb_ups_unref(s->ups);
+    sb_endpoint_clear(&s->endpoint);
+    X509_STORE_free(s->trust);
+    sb_cache_bytes -= sb_pool_bytes(s->pool);
+    sb_pool_free(s->pool);
+}
+
+static void
+forget_node(sb_node_t *node, void *arg)
+{
+    ((sb_service_t *)node)->stale = true;
+    sb_table_remove(&services, node);
+}
+
+void
+sb_services_forget(const sb_uuid_t *id)
+{
+    sb_node_t *node;
+
+    if (id == NULL) {
+        sb_table_each(&services, forget_node, NULL);
+        return;
+    }
+    node = sb_table_find(&services, id);
+    if (node != NULL)
+        forget_node(node, NULL);
+}
+
+void
+sb_services_plugins_changed(const sb_uuid_t *id)
+{
+    sb_service_t *s = (sb_service_t *)sb_table_find(&services, id);
+
+    if (s != NULL)
+        s->plugins_epoch++;
+}
+
+/* ---- decoding ---- */
+
+static uint16_t
+protocol_bit(const char *text)
+{
+    static const struct {
+        const char *name;
+        uint16_t bit;
+    } names[] = {{"http", SB_PROTO_HTTP}, {"https", SB_PROTO_HTTPS}, {"grpc", SB_PROTO_GRPC}, {"grpcs", SB_PROTO_GRPCS}};
+
+    for (size_t i = 0; text != NULL && i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i].name, text) == 0)
+            return names[i].bit;
+    return 0;
+}
+
+static void
+add_ca(X509_STORE *store, const char *id, sb_buf_t *key)
+{
+    sb_uuid_t uuid;
+    sb_row_t row;
+    json_t *json;
+    const char *pem;
+    BIO *bio;
+    X509 *x;
+
+    if (sb_worker.ca_certificates == NULL || !sb_uuid_parse(id, strlen(id), &uuid) ||
+        !sb_model_get(sb_worker.reader, sb_worker.ca_certificates, &uuid, &row))
+        return;
+    json = sb_json_parse(row.json.data, row.json.len, NULL);
+    pem = sb_json_string(json, "cert");
+    bio = pem != NULL ? BIO_new_mem_buf(pem, -1) : NULL;
+    x = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    if (x != NULL && X509_STORE_add_cert(store, x) == 1)
+        sb_buf_addf(key, "|%s:%llu", id, (unsigned long long)row.version);
+    X509_free(x);
+    BIO_free(bio);
+    json_decref(json);
+}
+
+/* Verification as the service wants it; what it leaves open is the location's (proxy_ssl_*). */
+static void
+read_tls(sb_service_t *s, const json_t *row)
+{
+    json_t *verify = sb_json_get(row, "tls_verify"), *cas = sb_json_get(row, "ca_certificates"), *ca;
+    sb_buf_t key = {0};
+    size_t i;
+
+    s->verify_depth = (int)sb_json_int(row, "tls_verify_depth", -1);
+    if (verify != NULL) {
+        s->conf->ssl_verify = json_is_true(verify);
+        sb_buf_addf(&key, "v%d", (int)s->conf->ssl_verify);
+    }
+    if (s->verify_depth >= 0)
+        sb_buf_addf(&key, "d%d", s->verify_depth);
+    if (json_array_size(cas) != 0) {
+        s->trust = X509_STORE_new();
+        json_array_foreach(cas, i, ca)
+            if (s->trust != NULL && json_is_string(ca))
+                add_ca(s->trust, json_string_value(ca), &key);
+    }
+    s->tls_key = sb_pool_str(s->pool, key.data != NULL ? key.data : "", key.len);
+    /* The session callbacks are where a connection's own trust settings are applied, so they must be called. */
+    s->conf->ssl_session_reuse = 1;
+    s->conf->ssl_server_name = 1;
+    sb_buf_free(&key);
+}
+
+static sb_str_t
+pool_text(sb_pool_t *pool, const char *text)
+{
+    return text != NULL ? sb_pool_str(pool, text, strlen(text)) : SB_STR("");
+}
+
+static void
+fill_service(sb_service_t *s, const sb_row_t *row, const json_t *json)
+{
+    sb_str_t host = pool_text(s->pool, sb_json_string(json, "host"));
+
+    s->node.id = row->id;
+    s->ws = row->ws;
+    s->version = row->version;
+    s->protocol = protocol_bit(sb_json_string(json, "protocol"));
+    s->tls = s->protocol == SB_PROTO_HTTPS || s->protocol == SB_PROTO_GRPCS;
+    s->retries = (int)sb_json_int(json, "retries", 5);
+    s->path = pool_text(s->pool, sb_json_string(json, "path"));
+    sb_endpoint_init(&s->endpoint, s->pool, host, (uint16_t)sb_json_int(json, "port", 80));
+    s->conf = sb_pool_alloc(s->pool, sizeof(*s->conf));
+    *s->conf = *sb_conf->proxy;
+    s->conf->connect_timeout = (ngx_msec_t)sb_json_int(json, "connect_timeout", 60000);
+    s->conf->send_timeout = (ngx_msec_t)sb_json_int(json, "write_timeout", 60000);
+    s->conf->read_timeout = (ngx_msec_t)sb_json_int(json, "read_timeout", 60000);
+    read_tls(s, json);
+}
+
+static sb_service_t *
+make_service(const sb_row_t *row, const json_t *json)
+{
+    sb_pool_t *pool = sb_pool_new(1024);
+    sb_service_t *s = sb_pool_alloc(pool, sizeof(*s));
+
+    s->pool = pool;
+    s->refs = 1;
+    fill_service(s, row, json);
+    sb_cache_bytes += sb_pool_bytes(pool);
+    sb_table_add(&services, &s->node);
+    s->ups_epoch = sb_worker.ups_epoch;
+    s->ups = sb_ups_find(&s->ws, s->endpoint.host);
+    return s;
+}
+
+sb_service_t *
+sb_service_get(const sb_uuid_t *id)
+{
+    sb_service_t *s = (sb_service_t *)sb_table_find(&services, id);
+    sb_row_t row;
+    json_t *json;
+
+    if (s != NULL) {
+        s->refs++;
+        return s;
+    }
+    if (!sb_model_get(sb_worker.reader, sb_worker.services, id, &row))
+        return NULL;
+    json = sb_json_parse(row.json.data, row.json.len, NULL);
+    if (json == NULL)
+        return NULL;
+    s = make_service(&row, json);
+    json_decref(json);
+    return s;
+}
+
+sb_ups_t *
+sb_service_ups(sb_service_t *s)
+{
+    sb_ups_t *ups;
+
+    if (s->ups_epoch == sb_worker.ups_epoch && (s->ups == NULL || !s->ups->stale))
+        return s->ups;
+    if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
+        return s->ups;
+    ups = sb_ups_find(&s->ws, s->endpoint.host);
+    sb_model_end(sb_worker.reader);
+    sb_ups_unref(s->ups);
+    s->ups = ups;
+    s->ups_epoch = sb_worker.ups_epoch;
+    return ups;
+}
