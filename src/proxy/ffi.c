@@ -273,10 +273,12 @@ sb_ffi_chain_next(void *r, int phase, sb_ffi_step *step)
 {
     sb_ctx_t *ctx = sb_ctx(r);
     const sb_step_t *next = NULL;
+    enum sb_chain_verdict verdict;
 
     if (ctx == NULL || ctx->phase != phase)
         return SB_FFI_EXIT;
-    return to_lua(sb_chain_next(ctx, &next), next, step);
+    verdict = sb_chain_next(ctx, &next);
+    return to_lua(verdict, next, step);
 }
 
 int
