@@ -2,7 +2,10 @@
  * Routes. What may be set depends on the protocols: a subschema per protocol. Variants by router flavour: `expressions` adds
  * expression and priority and lets HTTP routes have sources and destinations; `traditional` allows no wildcard in snis.
  */
+#include "core/base/log.h"
 #include "core/entities/entities_int.h"
+
+#include <string.h>
 
 #define ADDRESS_ROW                                                                                                                        \
     SB_ROW(.type = SB_T_RECORD,                                                                                                            \
@@ -84,7 +87,21 @@ static const struct sb_field fields[] = {
     SB_FIELD_END,
 };
 
+/* Never fails: the older way of joining paths works, and its users are told that it will not always. */
+static const char *
+warn_of_v1(const void *entity, const char **field, char *buf, size_t buflen)
+{
+    const char *name = sb_json_string(entity, "name"), *handling = sb_json_string(entity, "path_handling");
+
+    (void)field, (void)buf, (void)buflen;
+    if (handling != NULL && strcmp(handling, "v1") == 0)
+        sb_log(SB_LOG_WARN, "route %s: path_handling 'v1' is deprecated and will be removed",
+               name != NULL ? name : sb_json_string(entity, "id"));
+    return NULL;
+}
+
 static const struct sb_entity_check checks[] = {
+    {.kind = SB_CHECK_CUSTOM, .fields = SB_LIST("path_handling"), .custom = warn_of_v1},
     {.kind = SB_CHECK_CONDITIONAL,
      .if_field = "protocols",
      .if_match = SB_ROW(.elements = SB_ROW(.type = SB_T_STRING, .not_one_of = SB_LIST("grpcs", "https", "tls", "tls_passthrough"))),

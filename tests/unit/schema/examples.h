@@ -13,6 +13,7 @@
 #include "core/base/json.h"
 #include "core/entities/entities.h"
 #include "core/schema/schema_int.h"
+#include "silverback/plugin.h"
 
 #define DATA SB_SOURCE_ROOT "/tests/data/"
 
