@@ -1,6 +1,7 @@
 /* Parsing a verb's words and printing help, both from the verb table; see cli.h. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +108,7 @@ sb_args_help(const sb_verb_t *verb)
     static const sb_option_t universal[] = {
         {0, "v", NULL, NULL, "verbose"}, {0, "vv", NULL, NULL, "debug"}, {0, "help", NULL, NULL, "this text"}, {0}};
 
-    printf("Usage: kong %s [OPTIONS]", verb->name);
+    printf("Usage: %s %s [OPTIONS]", program_invocation_short_name, verb->name);
     if (verb->argument != NULL)
         printf(" [%s]", verb->argument);
     printf("\n\n%s.\n\n", verb->text);
@@ -123,7 +124,7 @@ sb_args_help(const sb_verb_t *verb)
 void
 sb_args_overview(void *file)
 {
-    fprintf(file, "Usage: kong COMMAND [OPTIONS]\n\nThe available commands are:\n");
+    fprintf(file, "Usage: %s COMMAND [OPTIONS]\n\nThe available commands are:\n", program_invocation_short_name);
     for (const sb_verb_t *const *v = sb_verbs; *v != NULL; v++)
         fprintf(file, "  %-10s %s\n", (*v)->name, (*v)->text);
     fprintf(file, "\nOptions:\n  --help     print this, or a command's own help\n  --v        verbose\n  --vv       debug\n");

@@ -166,7 +166,13 @@ carry_aliases(sb_settings_t *s)
             sb_settings_warn(s, "the configuration property '%s' is deprecated, use '%s' instead", row->name, row->alias_of);
         target = sb_settings_value(s, row->alias_of);
         if (!target->set) {
-            sb_settings_set_text(target, s->values[i].text);
+            const char *text = s->values[i].text;
+            /* What the successor is compared with knows only these two words. */
+            if (row->type == SB_SETTING_ONOFF && text != NULL && strcmp(text, "true") == 0)
+                text = "on";
+            else if (row->type == SB_SETTING_ONOFF && text != NULL && strcmp(text, "false") == 0)
+                text = "off";
+            sb_settings_set_text(target, text);
             target->set = true;
         }
     }
