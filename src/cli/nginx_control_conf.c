@@ -5,7 +5,7 @@
 #include "cli/nginx_conf.h"
 
 /* What nginx itself refuses (malformed, too large …) is answered in the interface's form. */
-#define REFUSALS "400 405 408 411 412 413 414 417 494 500 501 502 503 504 505"
+#define REFUSALS "400 405 408 411 412 413 414 417 500 501 502 503 504 505"
 
 static void
 admin_server(const sb_settings_t *s, sb_buf_t *out)
@@ -23,8 +23,9 @@ admin_server(const sb_settings_t *s, sb_buf_t *out)
     sb_nginx_access_log(s, "admin_access_log", NULL, 2, out);
     sb_nginx_error_log(s, "admin_error_log", 2, out);
     sb_nginx_injected(s, "nginx_admin_", 2, out);
-    sb_nginx_line(out, 2, "error_page " REFUSALS " /silverback-refusal");
-    sb_buf_adds(out, "        location = /silverback-refusal {\n");
+    sb_nginx_line(out, 2, "error_page " REFUSALS " /silverback-refusal/");
+    sb_nginx_line(out, 2, "error_page 494 /silverback-refusal/494");
+    sb_buf_adds(out, "        location ^~ /silverback-refusal/ {\n");
     sb_nginx_line(out, 3, "internal");
     sb_nginx_line(out, 3, "silverback_admin");
     sb_buf_adds(out, "        }\n        location / {\n");

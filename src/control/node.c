@@ -6,9 +6,9 @@
  * node.waiting. When all is open, on_opened() runs on the loop: the store thread starts, takes what waits, the hub listens, and the
  * supervisor is told that control is ready.
  *
- * End: on a graceful exit the role is handed on as soon as no request is being answered, at the latest HAND_OVER_MS after the exit
- * began, so that a slow client of the old worker does not hold up the new one. Requests that come later get 503. While
- * requests are held a timer keeps nginx from exiting, which only looks at timers.
+ * End: on a graceful exit the role is handed on as soon as no client is connected that could still send a request, at the latest
+ * HAND_OVER_MS after the exit began, so that a slow client of the old worker does not hold up the new one. Requests that come later
+ * get 503. While requests are held a timer keeps nginx from exiting, which only looks at timers.
  *
  * Threads: everything on the event loop except open_node() and below it.
  */
@@ -21,10 +21,11 @@
 #include <stdatomic.h>
 #include <sys/un.h>
 
-#define HAND_OVER_MS 5000
-#define HOLD_MS      60000
-#define RETRY_NS     20000000L
-#define ROLE_WAIT_S  30
+#define HAND_OVER_MS      5000
+#define HAND_OVER_LOOK_MS 5
+#define HOLD_MS           60000
+#define RETRY_NS          20000000L
+#define ROLE_WAIT_S       30
 
 static struct {
     ngx_cycle_t *cycle;
@@ -46,7 +47,7 @@ static struct {
     /* Jobs that wait for SB_NODE_READY. */
     sb_job_t *waiting, **waiting_tail;
     unsigned held;
-    bool exiting;
+    ngx_msec_t exit_began;
     ngx_event_t hold_timer, hand_over_timer;
     ngx_connection_t dummy; /* what timers log through */
 } node;
@@ -259,21 +260,33 @@ on_hold_timer(ngx_event_t *ev)
         ngx_add_timer(ev, HOLD_MS);
 }
 
+/* Connections that clients have open; those without a request were closed when the exit began. */
+static bool
+clients_left(void)
+{
+    const ngx_connection_t *c = node.cycle->connections;
+
+    for (ngx_uint_t i = 0; i < node.cycle->connection_n; i++) {
+        if (c[i].fd != (ngx_socket_t)-1 && c[i].listening != NULL && !c[i].read->accept)
+            return true;
+    }
+    return false;
+}
+
 static void
 on_hand_over_timer(ngx_event_t *ev)
 {
-    (void)ev;
-    close_node();
+    if (node.state != SB_NODE_CLOSED && (node.held != 0 || clients_left()) && ngx_current_msec - node.exit_began < HAND_OVER_MS)
+        ngx_add_timer(ev, HAND_OVER_LOOK_MS);
+    else
+        close_node();
 }
 
 static void
 on_exiting(void)
 {
-    node.exiting = true;
-    if (node.held == 0)
-        close_node();
-    else
-        ngx_add_timer(&node.hand_over_timer, HAND_OVER_MS);
+    node.exit_began = ngx_current_msec;
+    ngx_add_timer(&node.hand_over_timer, 1);
 }
 
 static void
@@ -361,11 +374,8 @@ sb_node_hold(void)
 void
 sb_node_release(void)
 {
-    if (--node.held != 0)
-        return;
-    ngx_del_timer(&node.hold_timer);
-    if (node.exiting)
-        close_node();
+    if (--node.held == 0)
+        ngx_del_timer(&node.hold_timer);
 }
 
 void

@@ -357,9 +357,13 @@ static ngx_int_t
 answer_refusal(ngx_http_request_t *r)
 {
     sb_admin_response_t res = {0};
+    int status = (int)r->err_status;
     ngx_int_t rc;
 
-    sb_admin_http_error((int)r->err_status, &res);
+    /* nginx turns its 494 into 400 on the way; the path still tells. */
+    if (status == 400 && r->uri.len > 4 && ngx_strncmp(r->uri.data + r->uri.len - 4, "/494", 4) == 0)
+        status = 494;
+    sb_admin_http_error(status, &res);
     rc = send_response(r, &res);
     sb_admin_response_free(&res);
     return rc;

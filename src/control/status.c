@@ -100,6 +100,67 @@ log_level(void *arg)
     return v != 0 ? (int)v - 2 : configured_level();
 }
 
+/* ---------- changing the log level for a while ---------- */
+
+struct level_change {
+    sb_loop_task_t task;
+    int seconds;
+};
+
+static ngx_event_t level_timer;
+static ngx_connection_t level_dummy = {.fd = (ngx_socket_t)-1};
+static ngx_uint_t own_level; /* of this process, as configured */
+
+/* Workers look at the shared value when they are woken, and with every request. */
+static void
+follow_level(void)
+{
+    uint64_t v = __atomic_load_n(&status.rt->log_level, __ATOMIC_RELAXED);
+
+    ngx_cycle->log->log_level = v != 0 ? (ngx_uint_t)v - 1 : own_level;
+    sb_hub_announce(__atomic_load_n(&status.rt->event_seq, __ATOMIC_ACQUIRE));
+}
+
+static void
+on_level_timer(ngx_event_t *ev)
+{
+    (void)ev;
+    __atomic_store_n(&status.rt->log_level, 0, __ATOMIC_RELAXED);
+    follow_level();
+}
+
+static void
+apply_level(sb_loop_task_t *task)
+{
+    struct level_change *change = (struct level_change *)task;
+
+    if (own_level == 0)
+        own_level = ngx_cycle->log->log_level;
+    level_timer.handler = on_level_timer;
+    level_timer.data = &level_dummy;
+    level_timer.log = ngx_cycle->log;
+    level_timer.cancelable = 1;
+    follow_level();
+    /* 0: until the next change. */
+    if (level_timer.timer_set)
+        ngx_del_timer(&level_timer);
+    if (change->seconds > 0)
+        ngx_add_timer(&level_timer, (ngx_msec_t)change->seconds * 1000);
+    free(change);
+}
+
+static void
+set_log_level(int level, int seconds, void *arg)
+{
+    struct level_change *change = sb_calloc(sizeof(*change));
+
+    (void)arg;
+    __atomic_store_n(&status.rt->log_level, (uint64_t)level + 2, __ATOMIC_RELAXED);
+    change->task.run = apply_level;
+    change->seconds = seconds < 86400 ? seconds : 86400;
+    sb_loop_post(&change->task);
+}
+
 /* A node's identity: as configured, else made once and kept in the prefix. */
 static void
 find_node_id(void)
@@ -125,6 +186,7 @@ void
 sb_control_admin_host(sb_admin_host_t *host, const sb_settings_t *settings, sb_runtime_t *rt)
 {
     status.rt = rt;
+    __atomic_store_n(&rt->log_level, 0, __ATOMIC_RELAXED); /* whoever changed it for a while is gone */
     status.settings = settings;
     if (status.node_id[0] == '\0')
         find_node_id();
@@ -139,6 +201,7 @@ sb_control_admin_host(sb_admin_host_t *host, const sb_settings_t *settings, sb_r
         .counters = counters,
         .memory = memory,
         .log_level = log_level,
+        .set_log_level = set_log_level,
         .hooks = sb_control_hooks(settings),
     };
 }

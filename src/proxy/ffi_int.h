@@ -44,6 +44,8 @@ sb_str_t sb_request_copy(ngx_http_request_t *r, const char *data, size_t len);
 sb_str_t sb_request_variable(ngx_http_request_t *r, const char *name);
 /* n-th value of a request header; any case, '_' and '-' the same. */
 bool sb_request_header_find(ngx_http_request_t *r, sb_str_t name, int n, sb_str_t *value);
+/* The exchange with the service, when its answer's header has come (of a gathered answer too); else NULL. */
+ngx_http_upstream_t *sb_service_upstream(const sb_ctx_t *ctx);
 /* A row as JSON with its workspace ("ws_id"), malloc'ed; NULL: no such row. version may be NULL. */
 char *sb_row_json(const sb_entity_t *e, const sb_uuid_t *id, size_t *len, uint64_t *version);
 

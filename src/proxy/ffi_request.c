@@ -2,6 +2,7 @@
  * What the PDK reads of a request: one table row per string or number, so that each PDK getter is one call. Strings are borrowed
  * from nginx or made in request memory.
  */
+#include "proxy/exchange.h"
 #include "proxy/ffi_int.h"
 
 #include <strings.h>
@@ -296,25 +297,12 @@ get_upstream_host(sb_ctx_t *ctx)
     return ctx->service != NULL ? ctx->service->endpoint.host : (sb_str_t){NULL, 0};
 }
 
-/* "address:port" of the try that is under way or was last. */
-static sb_str_t
-peer_text(sb_ctx_t *ctx)
-{
-    ngx_http_upstream_state_t *states;
-    ngx_uint_t n = ctx->r->upstream_states != NULL ? ctx->r->upstream_states->nelts : 0;
-
-    if (n == 0)
-        return (sb_str_t){NULL, 0};
-    states = ctx->r->upstream_states->elts;
-    return states[n - 1].peer != NULL ? sb_ngx_str(*states[n - 1].peer) : (sb_str_t){NULL, 0};
-}
-
 static sb_str_t
 get_balancer_ip(sb_ctx_t *ctx)
 {
-    sb_str_t text = peer_text(ctx), port;
+    const sb_exchange_t *x = ctx->exchange;
 
-    return text.data != NULL ? host_only(text, &port) : text;
+    return x != NULL && x->last != NULL ? sb_ngx_str(x->last->ip) : (sb_str_t){NULL, 0};
 }
 
 typedef sb_str_t (*str_getter_pt)(sb_ctx_t *ctx);
@@ -465,14 +453,22 @@ num_source(sb_ctx_t *ctx)
     }
 }
 
+ngx_http_upstream_t *
+sb_service_upstream(const sb_ctx_t *ctx)
+{
+    ngx_http_upstream_t *u = ctx->exchange != NULL ? ctx->exchange->r->upstream : NULL;
+
+    if (u == NULL || u->headers_in.status_n == 0 || (ctx->capture != NULL && ctx->capture->failed))
+        return NULL;
+    return u;
+}
+
 static double
 num_upstream_status(sb_ctx_t *ctx)
 {
-    if (ctx->capture != NULL)
-        return ctx->capture->failed ? -1 : ctx->capture->status;
-    if (ctx->r->upstream == NULL || ctx->r->upstream->headers_in.status_n == 0)
-        return -1;
-    return (double)ctx->r->upstream->headers_in.status_n;
+    const ngx_http_upstream_t *u = sb_service_upstream(ctx);
+
+    return u != NULL ? (double)u->headers_in.status_n : -1;
 }
 
 static double
@@ -484,17 +480,64 @@ num_proxied(sb_ctx_t *ctx)
 static double
 num_tries(sb_ctx_t *ctx)
 {
-    return ctx->r->upstream_states != NULL ? (double)ctx->r->upstream_states->nelts : -1;
+    double n = 0;
+
+    if (ctx->exchange == NULL || ctx->exchange->last == NULL)
+        return -1;
+    for (const sb_try_t *t = &ctx->exchange->first; t != NULL; t = t->next)
+        n++;
+    return n;
 }
 
 static double
 num_balancer_port(sb_ctx_t *ctx)
 {
-    sb_str_t port = {NULL, 0}, text = peer_text(ctx);
+    const sb_exchange_t *x = ctx->exchange;
 
-    if (text.data != NULL)
-        host_only(text, &port);
-    return port_of(port);
+    return x != NULL && x->last != NULL ? x->last->port : -1;
+}
+
+/* Milliseconds since the request began. */
+static double
+elapsed(sb_ctx_t *ctx)
+{
+    const ngx_time_t *now = ngx_timeofday();
+
+    return ngx_max((double)now->sec * 1000 + (double)now->msec - num_start_ms(ctx), 0);
+}
+
+static double
+num_upstream_latency(sb_ctx_t *ctx)
+{
+    if (sb_service_upstream(ctx) == NULL || ctx->header_start == 0)
+        return -1;
+    return ngx_max((double)(ngx_msec_int_t)(ctx->header_start - ctx->balancer_end), 0);
+}
+
+/* What went by before the service was asked: known once it was. */
+static double
+num_proxy_latency(sb_ctx_t *ctx)
+{
+    if (ctx->balancer_end == 0)
+        return -1;
+    return ngx_max(elapsed(ctx) - (double)(ngx_msec_int_t)(ngx_current_msec - ctx->balancer_end), 0);
+}
+
+static double
+num_response_latency(sb_ctx_t *ctx)
+{
+    return ctx->source == SB_SOURCE_EXIT || ctx->source == SB_SOURCE_ERROR ? elapsed(ctx) : -1;
+}
+
+static double
+num_receive(sb_ctx_t *ctx)
+{
+    const ngx_http_upstream_t *u = sb_service_upstream(ctx);
+    const ngx_http_upstream_state_t *state = u != NULL ? u->state : NULL;
+
+    if (state == NULL || state->response_time == (ngx_msec_t)-1 || state->header_time == (ngx_msec_t)-1)
+        return -1;
+    return ngx_max((double)(ngx_msec_int_t)(state->response_time - state->header_time), 0);
 }
 
 typedef double (*num_getter_pt)(sb_ctx_t *ctx);
@@ -513,6 +556,10 @@ static const num_getter_pt num_getters[] = {
     [SB_FFI_PROXIED] = num_proxied,
     [SB_FFI_TRIES] = num_tries,
     [SB_FFI_BALANCER_PORT] = num_balancer_port,
+    [SB_FFI_PROXY_LATENCY_MS] = num_proxy_latency,
+    [SB_FFI_UPSTREAM_LATENCY_MS] = num_upstream_latency,
+    [SB_FFI_RESPONSE_LATENCY_MS] = num_response_latency,
+    [SB_FFI_RECEIVE_MS] = num_receive,
 };
 
 double

@@ -2,6 +2,7 @@
  * The object that log plugins write: what is known of a request when it is over (facts log_fields). Members whose value is missing are
  * left out. Values that plugins set (kong.log.set_serialize_value) are applied last, in their order.
  */
+#include "proxy/exchange.h"
 #include "proxy/ffi_int.h"
 
 enum { VALUE_SET = 1, VALUE_ADD, VALUE_REPLACE };
@@ -230,15 +231,16 @@ response_object(sb_ctx_t *ctx)
 static void
 put_upstream_status(sb_ctx_t *ctx, json_t *object)
 {
+    const sb_exchange_t *x = ctx->exchange;
+    const ngx_array_t *states = x != NULL ? x->r->upstream_states : NULL;
+    const ngx_http_upstream_state_t *s = states != NULL ? states->elts : NULL;
     sb_buf_t b = {0};
-    ngx_http_upstream_state_t *s = ctx->r->upstream_states != NULL ? ctx->r->upstream_states->elts : NULL;
-    ngx_uint_t n = s != NULL ? ctx->r->upstream_states->nelts : 0;
 
     if (ctx->capture != NULL && !ctx->capture->failed) {
         put_int(object, "upstream_status", ctx->capture->status);
         return;
     }
-    for (ngx_uint_t i = 0; i < n; i++)
+    for (ngx_uint_t i = 0; s != NULL && i < states->nelts; i++)
         if (s[i].status != 0)
             sb_buf_addf(&b, "%s%u", b.len != 0 ? ", " : "", (unsigned)s[i].status);
     json_object_set_new(object, "upstream_status", json_stringn(b.len != 0 ? b.data : "", b.len));
@@ -248,37 +250,35 @@ put_upstream_status(sb_ctx_t *ctx, json_t *object)
 /* ---- tries ---- */
 
 static json_t *
-try_object(const ngx_http_upstream_state_t *s, bool failed)
+try_object(const sb_try_t *t)
 {
     json_t *object = json_object();
-    const u_char *colon = s->peer != NULL ? memrchr(s->peer->data, ':', s->peer->len) : NULL;
-    size_t len = colon != NULL ? (size_t)(colon - s->peer->data) : 0;
 
-    if (colon != NULL && len > 2 && s->peer->data[0] == '[')
-        put_text(object, "ip", (sb_str_t){(const char *)s->peer->data + 1, len - 2});
-    else if (colon != NULL)
-        put_text(object, "ip", (sb_str_t){(const char *)s->peer->data, len});
-    if (colon != NULL)
-        put_int(object, "port", (double)ngx_atoi((u_char *)colon + 1, s->peer->len - len - 1));
-    if (failed) {
-        json_object_set_new(object, "state", json_string(s->status >= 500 || s->status == 0 ? "failed" : "next"));
-        put_int(object, "code", (double)s->status);
+    put_int(object, "balancer_start", (double)(t->start_ns / 1000000));
+    put_int(object, "balancer_start_ns", (double)t->start_ns);
+    put_int(object, "balancer_latency", (double)(t->end - t->start));
+    put_int(object, "balancer_latency_ns", (double)(t->end - t->start) * 1e6);
+    if (t->ip.len != 0) {
+        put_text(object, "ip", sb_ngx_str(t->ip));
+        put_int(object, "port", t->port);
     }
+    if (t->state != 0)
+        json_object_set_new(object, "state", json_string((t->state & NGX_PEER_FAILED) != 0 ? "failed" : "next"));
+    if (t->state != 0 && t->code != 0)
+        put_int(object, "code", t->code);
     return object;
 }
 
 static void
 put_tries(sb_ctx_t *ctx, json_t *object)
 {
-    const ngx_array_t *states = ctx->r->upstream_states;
-    const ngx_http_upstream_state_t *s = states != NULL ? states->elts : NULL;
     json_t *tries;
 
-    if (s == NULL)
+    if (ctx->exchange == NULL || ctx->exchange->last == NULL)
         return;
     tries = json_array();
-    for (ngx_uint_t i = 0; i < states->nelts; i++)
-        json_array_append_new(tries, try_object(&s[i], i + 1 < states->nelts));
+    for (const sb_try_t *t = &ctx->exchange->first; t != NULL; t = t->next)
+        json_array_append_new(tries, try_object(t));
     json_object_set_new(object, "tries", tries);
 }
 

@@ -39,6 +39,7 @@ local function new()
   local configuration = new_configuration()
   return {
     version = meta._VERSION, version_num = meta._VERSION_NUM, configuration = configuration,
+    cache = require("kong.silverback.cache").new(configuration),
     client = require("kong.pdk.client").new(),
     ctx = require("kong.pdk.ctx").new(),
     ip = misc.ip(),

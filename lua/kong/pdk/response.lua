@@ -81,6 +81,15 @@ local function set_headers(headers, has_body)
 end
 
 
+-- In header_filter the service's headers are there already; those that describe its body go with it.
+local function forget_body_headers(phase)
+  if phase == HEADER_FILTER then
+    ngx.header["Content-Type"] = nil
+    ngx.header["Content-Encoding"] = nil
+  end
+end
+
+
 -- A response was given to C: nothing more of this phase runs. In header_filter the phase goes on, the body is replaced.
 local function leave(phase)
   if phase ~= HEADER_FILTER then
@@ -255,6 +264,7 @@ local function new(configuration)
         error("body encoding failed while flushing response: " .. err, 2)
       end
     end
+    forget_body_headers(phase)
     local content_type = set_headers(headers, body ~= nil)
     if json and not content_type then
       ngx.header["Content-Type"] = "application/json; charset=utf-8"
@@ -275,6 +285,7 @@ local function new(configuration)
     if type(message) == "table" then
       message = cjson.encode(message)
     end
+    forget_body_headers(phase)
     local content_type = set_headers(headers, true)
     if content_type then
       content_type = http.get_mime_type(content_type)

@@ -164,13 +164,13 @@ end
 
 
 local function add(name)
-  local plugin, err = schema_loader.load(name)
-  if not plugin then
+  local handler, plugin, err
+  handler, err = loader.load(name) -- first: its faults are the ones that the proxy finds as well
+  if not handler then
     return err
   end
-  local handler
-  handler, err = loader.load(name)
-  if not handler then
+  plugin, err = schema_loader.load(name)
+  if not plugin then
     return err
   end
   local base = #functions

@@ -337,9 +337,9 @@ function _M.body_reader(sock, method, head, state)
   if has_no_body(method, head.status) then
     return nothing(state), false, head.status ~= 101
   end
-  local te = headers["Transfer-Encoding"]
-  if te ~= nil then
-    if not has_token(te, "chunked") then
+  local coding = headers["Transfer-Encoding"]
+  if coding ~= nil then
+    if not has_token(coding, "chunked") then
       return until_close(sock, state), true, false
     end
     -- With both headers a proxy in between may have seen another end: read it, but do not go on with this connection.

@@ -41,8 +41,8 @@ typedef struct sb_admin_host {
     /* "memory" of /status in bytes: {"lua_shared_dicts": {name: {"allocated_slabs": n, "capacity": n}}, "workers_lua_vms":
      * [{"pid": n, "http_allocated_gc": n}]} */
     json_t *(*memory)(void *arg);
-    int (*log_level)(void *arg);                               /* as SB_LOG_*; */
-    void (*set_log_level)(int level, int timeout, void *arg);  /* for `timeout` seconds */
+    int (*log_level)(void *arg);                              /* as SB_LOG_* */
+    void (*set_log_level)(int level, int timeout, void *arg);  /* for `timeout` seconds; 0: until changed again */
     void *arg;
 } sb_admin_host_t;
 

@@ -1,7 +1,9 @@
 /* Helpers over jansson; see json.h. */
+#include "core/base/buf.h"
 #include "core/base/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,16 +45,120 @@ sb_json_foreign_id(const json_t *obj, const char *field)
     return sb_json_string(json_object_get(obj, field), "id");
 }
 
+/* --- writing: rows are written several times per change, and jansson's writer calls back per token --- */
+
+static void
+dump_string(sb_buf_t *b, const char *s, size_t len)
+{
+    static const char short_form[32] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    size_t i, from = 0;
+
+    sb_buf_addc(b, '"');
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+
+        if (c >= 32 && c != '"' && c != '\\')
+            continue;
+        sb_buf_add(b, s + from, i - from);
+        from = i + 1;
+        if (c >= 32 || short_form[c] != 0) {
+            sb_buf_addc(b, '\\');
+            sb_buf_addc(b, c >= 32 ? (char)c : short_form[c]);
+        } else {
+            sb_buf_addf(b, "\\u%04X", c);
+        }
+    }
+    sb_buf_add(b, s + from, len - from);
+    sb_buf_addc(b, '"');
+}
+
+/* "1e+05" becomes "1e5"; returns the length. */
+static int
+short_exponent(char *text, int n)
+{
+    char *e = strchr(text, 'e'), *digits, *to;
+
+    if (e == NULL)
+        return n;
+    to = e[1] == '-' ? e + 2 : e + 1;
+    digits = e + 2;
+    while (*digits == '0' && digits[1] != '\0')
+        digits++;
+    memmove(to, digits, strlen(digits) + 1);
+    return (int)strlen(text);
+}
+
+static void
+dump_number(sb_buf_t *b, const json_t *v)
+{
+    char text[64];
+    int n;
+
+    if (json_is_integer(v)) {
+        n = snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    } else {
+        n = snprintf(text, sizeof(text), "%.16g", json_real_value(v));
+        n = short_exponent(text, n);
+        if (strpbrk(text, ".e") == NULL) { /* stays a real when it is read again */
+            memcpy(text + n, ".0", 3);
+            n += 2;
+        }
+    }
+    sb_buf_add(b, text, (size_t)n);
+}
+
+static void
+dump(sb_buf_t *b, const json_t *v)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    bool first = true;
+
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        json_object_foreach((json_t *)v, key, item)
+        {
+            sb_buf_addc(b, first ? '{' : ',');
+            first = false;
+            dump_string(b, key, strlen(key));
+            sb_buf_addc(b, ':');
+            dump(b, item);
+        }
+        sb_buf_adds(b, first ? "{}" : "}");
+        break;
+    case JSON_ARRAY:
+        sb_buf_addc(b, '[');
+        json_array_foreach(v, i, item)
+        {
+            if (i != 0)
+                sb_buf_addc(b, ',');
+            dump(b, item);
+        }
+        sb_buf_addc(b, ']');
+        break;
+    case JSON_STRING:
+        dump_string(b, json_string_value(v), json_string_length(v));
+        break;
+    case JSON_INTEGER:
+    case JSON_REAL:
+        dump_number(b, v);
+        break;
+    default:
+        sb_buf_adds(b, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "null");
+        break;
+    }
+}
+
 char *
 sb_json_dump_len(const json_t *value, size_t *len)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16));
+    sb_buf_t b = {0};
 
-    if (text == NULL)
-        sb_panic(__FILE__, __LINE__, "json_dumps: out of memory or not UTF-8");
+    dump(&b, value);
     if (len != NULL)
-        *len = strlen(text);
-    return text;
+        *len = b.len;
+    return sb_buf_take(&b);
 }
 
 char *

@@ -9,6 +9,8 @@
  */
 #include "core/model/model_int.h"
 
+#include "core/base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,28 +24,30 @@ static sb_model_env_t *envs;
 int
 sb_model_fail(sb_err_t *err, int rc, const char *what)
 {
-    return sb_err_set(err, SB_E_DATABASE, "read model: %s: %s", what, mdb_strerror(rc));
+    return sb_err_set(err, SB_E_DATABASE, "read model: %s: %s%s", what, mdb_strerror(rc),
+                      rc == MDB_MAP_FULL ? " (the limit of address space, ulimit -v, leaves no room for it)" : "");
 }
 
-/* The map is address space, not memory or disk: as large as the system lets us. */
+/* The map is address space, not memory or disk: as large as the system lets us, which is 64 GiB unless someone limited it. */
 static int
 open_with_map(sb_model_env_t *e, sb_err_t *err)
 {
-    static const size_t gib[] = {64, 16, 4, 1};
+    static const size_t mib[] = {65536, 16384, 4096, 1024, 256};
     unsigned flags = MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD | (e->writable ? 0 : MDB_RDONLY);
     int rc = ENOMEM;
 
-    for (size_t i = 0; i < sizeof(gib) / sizeof(gib[0]) && rc == ENOMEM; i++) {
+    for (size_t i = 0; i < sizeof(mib) / sizeof(mib[0]) && rc == ENOMEM; i++) {
         rc = mdb_env_create(&e->env);
         if (rc != 0)
             break;
-        mdb_env_set_mapsize(e->env, gib[i] << 30);
+        mdb_env_set_mapsize(e->env, mib[i] << 20);
         mdb_env_set_maxreaders(e->env, MODEL_READERS);
         rc = mdb_env_open(e->env, e->path, flags, 0600);
-        e->small_map = i > 0;
         if (rc != 0) {
             mdb_env_close(e->env);
             e->env = NULL;
+        } else if (i > 0) {
+            sb_log(SB_LOG_WARN, "read model: address space is limited, it can grow to %zu MiB only", mib[i]);
         }
     }
     return rc == 0 ? SB_OK : sb_model_fail(err, rc, e->path);

@@ -76,7 +76,7 @@ sb_model_key_unique(sb_model_key_t *k, const sb_entity_t *e, const char *field, 
 {
     if (spans_workspaces(e, field))
         ws = &no_uuid;
-    sb_model_key_start(k, "bu", e->name);
+    sb_model_key_start(k, "b=", e->name);
     sb_model_key_add(k, field, strlen(field) + 1);
     sb_model_key_add(k, ws->b, sizeof(ws->b));
     add_value(k, value);

@@ -85,27 +85,27 @@ void sb_model_reader_close(sb_model_reader_t *r);
 /* Nestable; begin also reopens when model_epoch moved. SB_ERROR only when the environment is gone. */
 int sb_model_begin(sb_model_reader_t *r, sb_err_t *err);
 void sb_model_end(sb_model_reader_t *r);
-/* Ends and begins again: the newest snapshot. */
+/* Ends and begins again: the newest snapshot. When it fails, everything is ended: no sb_model_end() then. */
 int sb_model_refresh(sb_model_reader_t *r, sb_err_t *err);
 
 bool sb_model_get(sb_model_reader_t *r, const sb_entity_t *e, const sb_uuid_t *id, sb_row_t *out);
 /* By unique field, or by cache key (field "cache_key", value the full cache-key string). ws NULL: default workspace. */
 bool sb_model_find(sb_model_reader_t *r, const sb_entity_t *e, const char *field, const char *ws, sb_str_t value, sb_row_t *out);
-/* Children whose foreign `field` is `parent`; parent NULL: those where it is null (only plugins: global by "scope").
- * fn returns false to stop. */
+/* Children whose foreign `field` is `parent`, by id. fn returns false to stop; it may call the model. */
 void sb_model_children(sb_model_reader_t *r, const sb_entity_t *child, const char *field, const sb_uuid_t *parent,
                        bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 /* Plugins that name no route, service or consumer. */
 void sb_model_global_plugins(sb_model_reader_t *r, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 void sb_model_each(sb_model_reader_t *r, const sb_entity_t *e, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 uint64_t sb_model_count(sb_model_reader_t *r, const sb_entity_t *e);
+/* These three need no open snapshot; without one they look at the newest. */
 uint64_t sb_model_event_seq(sb_model_reader_t *r);
 const char *sb_model_default_ws(sb_model_reader_t *r); /* uuid text, "" before it is known */
-/* Events after `from`, in order. SB_DECLINED: older than the log keeps; flush everything and continue from event_seq. */
-int sb_model_events(sb_model_reader_t *r, uint64_t from, void (*fn)(uint64_t seq, const json_t *event, void *arg), void *arg);
 /* Routing generation of the snapshot that is open (not of the newest): what a plan made now belongs to. Equal to
  * runtime.routing_gen once that commit is published. */
 uint64_t sb_model_routing_gen(sb_model_reader_t *r);
+/* Events after `from`, in order. SB_DECLINED: older than the log keeps; flush everything and continue from event_seq. */
+int sb_model_events(sb_model_reader_t *r, uint64_t from, void (*fn)(uint64_t seq, const json_t *event, void *arg), void *arg);
 /* The cache key of a row: "entity:v1:v2:v3:v4:v5:ws", absent values empty, foreign values their id. malloc'ed; NULL when the
  * entity has no cache key. ws is empty for entities without workspaces. */
 char *sb_model_cache_key(const sb_entity_t *e, const char *ws, const json_t *row);

@@ -7,7 +7,7 @@
  *   '0' "state"                              struct state
  *   '0' 'n' entity                           u64, rows of the entity
  *   'a' entity 0 uuid                        struct row_head, JSON
- *   'b' 'u' entity 0 field 0 ws value        uuid (unique field; ws zero when unique across workspaces)
+ *   'b' '=' entity 0 field 0 ws value        uuid (unique field; ws zero when unique across workspaces)
  *   'b' 'k' entity 0 cache key               uuid
  *   'b' 'f' entity 0 field 0 parent uuid     nothing (children of a parent)
  *   'b' 'g' uuid                             nothing (global plugins)
@@ -38,7 +38,7 @@ typedef struct sb_model_env {
     char *path;
     unsigned refs;
     int pid;
-    bool writable, small_map; /* small_map: a smaller map than wanted, which may have to grow */
+    bool writable;
 } sb_model_env_t;
 
 /* writable: creates the file when absent. */

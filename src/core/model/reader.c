@@ -210,10 +210,11 @@ sb_model_end(sb_model_reader_t *r)
 int
 sb_model_refresh(sb_model_reader_t *r, sb_err_t *err)
 {
-    unsigned depth = r->depth;
+    unsigned depth;
     int rc;
 
     SB_CHECK_MAGIC(r, READER_MAGIC);
+    depth = r->depth;
     SB_ASSERT(depth > 0);
     mdb_txn_reset(r->txn);
     r->depth = 0;
@@ -266,13 +267,21 @@ sb_model_get(sb_model_reader_t *r, const sb_entity_t *e, const sb_uuid_t *id, sb
     return lookup(r, &k, &v) && decode_row(id, &v, out);
 }
 
+/* The meta row, of the open snapshot or else of a new one; all zero when there is no model. Valid until the next call. */
 static const struct state *
 state_of(sb_model_reader_t *r)
 {
     static const sb_model_key_t k = {6, false, "0state"};
+    static const struct state none;
     MDB_val v;
 
-    SB_ASSERT(r->depth > 0);
+    if (r->depth == 0) {
+        if (sb_model_begin(r, NULL) != SB_OK)
+            return &none;
+        state_of(r);
+        sb_model_end(r);
+        return &r->state;
+    }
     if (r->state_txn == mdb_txn_id(r->txn) && r->state_txn != 0)
         return &r->state;
     memset(&r->state, 0, sizeof(r->state));

@@ -306,7 +306,6 @@ sb_model_txn_savepoint(sb_model_writer_t *w, sb_err_t *err)
     struct level *parent = top(w), *l = &w->level[w->depth];
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     if (w->depth == LEVELS)
         return sb_err_set(err, SB_E_DATABASE, "read model: too many nested savepoints");
     rc = mdb_txn_begin(mdb_txn_env(parent->txn), parent->txn, 0, &l->txn);
@@ -324,7 +323,6 @@ sb_model_txn_release(sb_model_writer_t *w, sb_err_t *err)
     struct level *l = top(w);
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     SB_ASSERT(w->depth > 1);
     rc = mdb_txn_commit(l->txn);
     w->depth--;
@@ -382,16 +380,6 @@ install_fresh(sb_model_writer_t *w, sb_err_t *err)
     return SB_OK;
 }
 
-/* After a full map (only where the system refused the large one): larger next time. Nothing is open now. */
-static void
-grow_map(sb_model_env_t *e)
-{
-    MDB_envinfo info;
-
-    if (e != NULL && e->small_map && mdb_env_info(e->env, &info) == 0)
-        mdb_env_set_mapsize(e->env, info.me_mapsize * 2);
-}
-
 int
 sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
 {
@@ -399,15 +387,12 @@ sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
     MDB_val k = {6, (void *)"0state"}, v = {sizeof(l->state), &l->state};
     int rc;
 
-    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     SB_ASSERT(w->depth == 1);
     l->state.record_seq = record_seq;
     l->state.routing_gen += l->routing;
     rc = mdb_put(l->txn, w->dbi, &k, &v, 0);
     if (rc != 0) {
         sb_model_txn_abort(w);
-        if (rc == MDB_MAP_FULL)
-            grow_map(w->cur);
         return sb_model_fail(err, rc, "commit");
     }
     rc = mdb_txn_commit(l->txn);
@@ -415,8 +400,6 @@ sb_model_txn_commit(sb_model_writer_t *w, uint64_t record_seq, sb_err_t *err)
     w->rebuilding = false;
     if (rc != 0) {
         drop_fresh(w);
-        if (rc == MDB_MAP_FULL)
-            grow_map(w->cur);
         return sb_model_fail(err, rc, "commit");
     }
     if (w->fresh != NULL && install_fresh(w, err) != SB_OK)

@@ -35,6 +35,7 @@ struct sb_model_writer {
 static inline struct level *
 top(sb_model_writer_t *w)
 {
+    SB_CHECK_MAGIC(w, WRITER_MAGIC);
     SB_ASSERT(w->depth > 0);
     return &w->level[w->depth - 1];
 }

@@ -248,7 +248,7 @@ make_row(sb_store_t *s, const sb_table_t *t, enum sb_op op, const json_t *input,
 {
     json_t *resolved = NULL;
     size_t i;
-    int rc = sb_dao_resolve(s, t, c->ws, input, &resolved, err);
+    int rc = sb_dao_resolve(s, t, c, input, &resolved, err);
 
     if (rc == SB_OK)
         rc = sb_schema_process(t->e->schema, op, resolved, c->old, &s->hooks, &c->row, err);
@@ -410,6 +410,7 @@ sb_dao_upsert(sb_store_t *s, const sb_entity_t *e, const char *key, const json_t
     const sb_table_t *t = table_of(s, e);
     const char *ws = workspace_of(s, o), *by = o != NULL ? o->by : NULL;
     sb_record_t old = {0};
+    sb_err_t absent = {0};
     json_t *full;
     bool own;
     int rc;
@@ -418,13 +419,15 @@ sb_dao_upsert(sb_store_t *s, const sb_entity_t *e, const char *key, const json_t
     if ((rc = start(s, &own, err)) != SB_OK)
         return rc;
     full = input_with_key(t, key, by, input);
-    rc = sb_dao_lookup(s, t, key, by, ws, &old, err);
+    rc = sb_dao_lookup(s, t, key, by, ws, &old, &absent);
     if (rc == SB_OK) {
         rc = replace(s, t, SB_OP_UPSERT, &old, ws, full, row, err);
-    } else if (rc == SB_DECLINED && (err == NULL || err->code == SB_E_NOT_FOUND)) {
-        sb_err_clear(err);
+    } else if (absent.code == SB_E_NOT_FOUND) {
         rc = insert(s, t, SB_OP_UPSERT, ws, full, row, err);
+    } else if (err != NULL) {
+        sb_err_move(err, &absent);
     }
+    sb_err_clear(&absent);
     json_decref(old.row);
     json_decref(full);
     return finish(s, own, rc, row, err);
@@ -435,19 +438,22 @@ sb_dao_delete(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao
 {
     const sb_table_t *t = table_of(s, e);
     sb_record_t rec = {0};
+    sb_err_t absent = {0};
     bool own, found;
     int rc;
 
     if ((rc = start(s, &own, err)) != SB_OK)
         return rc;
-    rc = sb_dao_lookup(s, t, key, o != NULL ? o->by : NULL, workspace_of(s, o), &rec, err);
+    rc = sb_dao_lookup(s, t, key, o != NULL ? o->by : NULL, workspace_of(s, o), &rec, &absent);
     found = rc == SB_OK;
     if (rc == SB_OK) {
         rc = sb_dao_remove(s, t, &rec, err);
-    } else if (rc == SB_DECLINED && err != NULL && err->code == SB_E_NOT_FOUND) {
-        sb_err_clear(err);
+    } else if (absent.code == SB_E_NOT_FOUND) {
         rc = SB_OK;
+    } else if (err != NULL) {
+        sb_err_move(err, &absent);
     }
+    sb_err_clear(&absent);
     json_decref(rec.row);
     if (existed != NULL)
         *existed = found;

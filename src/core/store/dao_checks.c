@@ -29,19 +29,19 @@ parent_missing(const sb_foreign_t *f, const char *id, sb_err_t *err)
 }
 
 static int
-check_parents(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err)
+check_parents(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err)
 {
     const sb_foreign_t *f;
 
     for (f = t->e->foreign; f != NULL && f->field != NULL; f++) {
         const sb_table_t *parent = sb_tables_find(s->tables, f->parent);
-        const char *id = sb_json_foreign_id(row, f->field);
+        const char *id = sb_json_foreign_id(c->row, f->field);
         sb_record_t rec = {0};
         int rc;
 
-        if (id == NULL || parent == NULL || !changed(row, old, f->field))
+        if (id == NULL || parent == NULL || c->resolved >> (f - t->e->foreign) & 1 || !changed(c->row, c->old, f->field))
             continue;
-        rc = sb_dao_lookup(s, parent, id, NULL, ws, &rec, err);
+        rc = sb_dao_lookup(s, parent, id, NULL, c->ws, &rec, err);
         json_decref(rec.row);
         if (rc == SB_DECLINED)
             return parent_missing(f, id, err);
@@ -155,7 +155,7 @@ int
 sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err)
 {
     const struct sb_dao_rules *rules = sb_dao_rules_of(t);
-    int rc = check_parents(s, t, c->ws, c->row, c->old, err);
+    int rc = check_parents(s, t, c, err);
 
     if (rc == SB_OK && rules != NULL && rules->check != NULL)
         rc = rules->check(s, t, c, err);

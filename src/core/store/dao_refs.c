@@ -11,7 +11,7 @@
 typedef struct resolve {
     sb_store_t *s;
     const char *ws;
-    json_t *out;      /* input, or a copy of it once something was replaced */
+    json_t *out;      /* shallow copy of input; what is replaced is replaced here */
     json_t *failures; /* {field: {key: text}} */
 } resolve_t;
 
@@ -107,16 +107,17 @@ report(json_t *failures, sb_err_t *err)
 }
 
 int
-sb_dao_resolve(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *input, json_t **out, sb_err_t *err)
+sb_dao_resolve(sb_store_t *s, const sb_table_t *t, sb_change_set_t *c, const json_t *input, json_t **out, sb_err_t *err)
 {
-    resolve_t r = {.s = s, .ws = ws};
+    resolve_t r = {.s = s, .ws = c->ws};
     const sb_foreign_t *f;
     int rc = SB_OK;
 
     r.out = json_copy((json_t *)input); /* shallow */
     r.failures = json_object();
     for (f = t->e->foreign; rc == SB_OK && f != NULL && f->field != NULL; f++)
-        rc = resolve_field(&r, input, f, err);
+        if ((rc = resolve_field(&r, input, f, err)) == SB_OK && json_object_get(r.out, f->field) != json_object_get(input, f->field))
+            c->resolved |= UINT64_C(1) << (f - t->e->foreign);
     if (rc == SB_OK && json_object_size(r.failures) != 0)
         rc = report(json_incref(r.failures), err);
     json_decref(r.failures);

@@ -40,6 +40,14 @@ sb_feed_put(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, const js
 }
 
 int
+sb_feed_event(sb_store_t *s, const json_t *event, sb_err_t *err)
+{
+    if (s->model == NULL)
+        return SB_OK;
+    return open_model(s, err) == SB_OK && sb_model_event(s->model, event, err) == SB_OK ? SB_OK : SB_ERROR;
+}
+
+int
 sb_feed_release(sb_store_t *s, sb_err_t *err)
 {
     if (!s->model_open || s->model_depth < s->depth)

@@ -6,6 +6,8 @@
 
 /* One row, inside the transaction; opens the model's transaction and savepoints as far as they lag behind. */
 int sb_feed_put(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, const json_t *old, sb_err_t *err);
+/* An event without a row, likewise. */
+int sb_feed_event(sb_store_t *s, const json_t *event, sb_err_t *err);
 int sb_feed_release(sb_store_t *s, sb_err_t *err);
 void sb_feed_rollback_to(sb_store_t *s);
 void sb_feed_abort(sb_store_t *s);

@@ -361,6 +361,29 @@ sb_store_write(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t 
 }
 
 int
+sb_store_event(sb_store_t *s, const json_t *event, sb_err_t *err)
+{
+    bool own;
+    int rc;
+
+    SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    own = s->depth < 0;
+    if (own && (rc = sb_store_begin(s, err)) != SB_OK)
+        return rc;
+    if (s->broken)
+        return sb_err_set(err, SB_E_DATABASE, "the transaction has failed before");
+    rc = sb_feed_event(s, event, err);
+    if (rc != SB_OK)
+        s->broken = true;
+    if (!own)
+        return rc;
+    if (rc == SB_OK)
+        return sb_store_commit(s, err);
+    sb_store_rollback(s);
+    return rc;
+}
+
+int
 sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const json_t *change, void *arg), void *arg, sb_err_t *err)
 {
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
@@ -369,11 +392,11 @@ sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const jso
 
 /* Old changes go in slices, so that no single turn is long. */
 static bool
-prune(sb_store_t *s)
+prune(sb_store_t *s, bool quiet)
 {
-    uint64_t upto;
+    uint64_t bound = quiet ? SB_STORE_CHANGES_KEEP + SB_STORE_PRUNE_SLICE : 4 * SB_STORE_CHANGES_KEEP, upto;
 
-    if (s->log_first == 0 || s->committed_seq - s->log_first < SB_STORE_CHANGES_KEEP + SB_STORE_PRUNE_SLICE)
+    if (s->log_first == 0 || s->committed_seq - s->log_first < bound)
         return false;
     upto = s->log_first + SB_STORE_PRUNE_SLICE - 1;
     if (s->ops->log_prune(s->conn, upto, NULL) != SB_OK)
@@ -383,12 +406,12 @@ prune(sb_store_t *s)
 }
 
 bool
-sb_store_idle(sb_store_t *s)
+sb_store_idle(sb_store_t *s, bool quiet)
 {
     bool more;
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
     SB_ASSERT(s->depth < 0);
-    more = prune(s);
-    return s->ops->idle(s->conn) || more;
+    more = prune(s, quiet);
+    return s->ops->idle(s->conn, quiet) || more;
 }

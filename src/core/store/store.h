@@ -48,9 +48,9 @@ void sb_store_attach_model(sb_store_t *s, struct sb_model_writer *model, const s
 int sb_store_sync_model(sb_store_t *s, sb_err_t *err);
 /* Who the following changes are logged for (change log "actor"); NULL: nobody. Copied. */
 void sb_store_set_actor(sb_store_t *s, const char *actor);
-/* Housekeeping between writes: checkpoint, pruning of old changes. Cheap when there is nothing to do. The store thread calls it when
- * its queue is empty. Returns true when there is more to do. */
-bool sb_store_idle(sb_store_t *s);
+/* Housekeeping between writes: checkpoint, pruning of old changes. quiet: nobody is writing, do it in good time; else only what is
+ * overdue. Cheap when there is nothing to do. Returns true when there is more. The store thread calls it; others may leave it. */
+bool sb_store_idle(sb_store_t *s, bool quiet);
 
 /* --- transactions: nestable as savepoints; without one each write is its own --- */
 int sb_store_begin(sb_store_t *s, sb_err_t *err);
@@ -59,6 +59,10 @@ int sb_store_release(sb_store_t *s, sb_err_t *err);     /* ends the innermost sa
 int sb_store_rollback_to(sb_store_t *s, sb_err_t *err); /* ends it and undoes them, model and events included */
 int sb_store_commit(sb_store_t *s, sb_err_t *err);      /* SB_ERROR: nothing was applied, or it is replayed from the log */
 void sb_store_rollback(sb_store_t *s);
+
+/* An event without a row (cache purge, log level, a broadcast): reaches the workers in order with those of rows, with the commit; without a
+ * transaction it is its own. Not in the change log: who starts later does not need it. Nothing without a model. */
+int sb_store_event(sb_store_t *s, const json_t *event, sb_err_t *err);
 
 /* --- the DAO. ws NULL: the default workspace. Returned rows are new references. --- */
 typedef struct sb_dao_opts {

@@ -104,8 +104,8 @@ struct sb_store_ops {
     int (*log_prune)(void *conn, uint64_t upto, sb_err_t *err);
     int (*meta_get)(void *conn, const char *key, char **value, sb_err_t *err); /* *value NULL: none; malloc'ed */
     int (*meta_set)(void *conn, const char *key, const char *value, sb_err_t *err);
-    /* Outside of transactions: maintenance in slices; true when more is to do. */
-    bool (*idle)(void *conn);
+    /* Outside of transactions: maintenance in slices, only what is overdue unless quiet; true when more is to do. */
+    bool (*idle)(void *conn, bool quiet);
 };
 
 /* --- the handle (store.c) --- */
@@ -165,6 +165,7 @@ typedef struct sb_change_set {
     const char *ws;
     json_t *row;       /* complete, checked by the schema */
     const json_t *old; /* the row it replaces; NULL: new */
+    uint64_t resolved; /* bit i: the i-th foreign field's parent was just looked up */
     json_t *transient; /* given fields that are not stored, out of row; an object */
 } sb_change_set_t;
 
@@ -178,8 +179,8 @@ struct sb_dao_rules {
     int (*present)(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
 };
 
-/* Replaces {"name": …} references in *input (made a copy when needed; new reference either way). Code 13. */
-int sb_dao_resolve(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *input, json_t **out, sb_err_t *err);
+/* *out: a copy of input in which {"name": …} references are {"id": …}; marks them in c->resolved. Code 13. */
+int sb_dao_resolve(sb_store_t *s, const sb_table_t *t, sb_change_set_t *c, const json_t *input, json_t **out, sb_err_t *err);
 /* Foreign ids exist, unique fields and cache key are free, the entity's own rules. old: row replaced or NULL. Codes 4, 5, 2. */
 int sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
 /* Code 2 with one field's text. */

@@ -12,9 +12,12 @@
 #include "core/base/log.h"
 #include "core/store/store_int.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
+#define QUIET_MS  200 /* without a job before housekeeping */
 #define BATCH_MAX 256 /* jobs that share a commit: bounds how long the first one waits */
 
 struct sb_store_thread {
@@ -53,21 +56,39 @@ fill(sb_store_thread_t *t, batch_t *b)
     }
 }
 
+/* Waits for a job, for a stop, or until it has been quiet for a while (true). Holds the lock. */
+static bool
+wait_quiet(sb_store_thread_t *t)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += QUIET_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (t->first == NULL && !t->stop)
+        if (pthread_cond_timedwait(&t->more, &t->lock, &until) == ETIMEDOUT)
+            return t->first == NULL && !t->stop;
+    return false;
+}
+
 /* Waits for work; uses the time when there is none. false: stopped and empty. */
 static bool
 next_batch(sb_store_thread_t *t, batch_t *b)
 {
-    bool housekeeping = true;
+    bool to_do = true;
 
     pthread_mutex_lock(&t->lock);
     while (t->first == NULL && !t->stop) {
-        if (!housekeeping) {
+        if (!to_do) {
             pthread_cond_wait(&t->more, &t->lock);
-            continue;
+        } else if (wait_quiet(t)) {
+            do { /* slice by slice, as long as nobody wants anything */
+                pthread_mutex_unlock(&t->lock);
+                to_do = sb_store_idle(t->store, true);
+                pthread_mutex_lock(&t->lock);
+            } while (to_do && t->first == NULL && !t->stop);
         }
-        pthread_mutex_unlock(&t->lock);
-        housekeeping = sb_store_idle(t->store);
-        pthread_mutex_lock(&t->lock);
     }
     fill(t, b);
     pthread_mutex_unlock(&t->lock);
@@ -163,8 +184,10 @@ thread_main(void *arg)
     sb_store_thread_t *t = arg;
     batch_t *b = sb_malloc(sizeof(*b));
 
-    while (next_batch(t, b))
+    while (next_batch(t, b)) {
         run_batch(t->store, b);
+        sb_store_idle(t->store, false);
+    }
     free(b);
     sb_store_close(t->store);
     return NULL;
@@ -176,12 +199,16 @@ int
 sb_store_thread_start(sb_store_t *s, sb_store_thread_t **out, sb_err_t *err)
 {
     sb_store_thread_t *t = sb_calloc(sizeof(*t));
+    pthread_condattr_t clock;
 
     t->magic = THREAD_MAGIC;
     t->store = s;
     t->last = &t->first;
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->more, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->more, &clock);
+    pthread_condattr_destroy(&clock);
     if (pthread_create(&t->id, NULL, thread_main, t) != 0) {
         pthread_cond_destroy(&t->more);
         pthread_mutex_destroy(&t->lock);

@@ -76,4 +76,16 @@ add_plugins(void)
     json_decref(all);
 }
 
+static inline void
+drop_plugins(void)
+{
+    const sb_plugin_schema_t *const *all;
+    size_t n, i;
+
+    all = sb_plugin_schemas_all(&n);
+    for (i = 0; i < n; i++)
+        sb_schema_free((sb_schema_t *)all[i]->schema);
+    sb_plugin_schemas_clear();
+}
+
 #endif

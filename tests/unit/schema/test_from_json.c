@@ -68,8 +68,8 @@ test_mistakes(void **state)
     assert_refused("{\"fields\":[{\"a\":{\"type\":\"string\"}},{\"a\":{\"type\":\"string\"}}]}", "'fields' has 'a' twice");
     assert_refused(FIELD("1"), "field 'f': the definition must be a table");
     assert_refused(FIELD("{}"), "field 'f': 'type' is missing");
-    assert_refused(CONFIG("{\"type\":\"strng\"}"), "field 'config.f': unknown type 'strng'");
-    assert_refused(CONFIG("{\"type\":\"string\",\"requried\":true}"), "field 'config.f': unknown attribute 'requried'");
+    assert_refused(CONFIG("{\"type\":\"text\"}"), "field 'config.f': unknown type 'text'");
+    assert_refused(CONFIG("{\"type\":\"string\",\"needed\":true}"), "field 'config.f': unknown attribute 'needed'");
     assert_refused(CONFIG("{\"type\":\"string\",\"required\":1}"), "field 'config.f': 'required' must be a boolean");
     assert_refused(CONFIG("{\"type\":\"array\"}"), "field 'config.f': 'elements' is missing");
     assert_refused(CONFIG("{\"type\":\"array\",\"elements\":{}}"), "field 'config.f.elements': 'type' is missing");
@@ -327,14 +327,15 @@ static void
 test_plugin_set(void **state)
 {
     const sb_plugin_schema_t *const *all;
-    sb_plugin_schema_t ps = {.schema = make("{\"fields\":[]}")};
+    sb_schema_t *empty = make("{\"fields\":[]}");
+    sb_plugin_schema_t ps = {.schema = empty};
     size_t n;
 
     (void)state;
     add_plugins();
     assert_non_null(sb_plugin_schemas_find("key-auth"));
     assert_null(sb_plugin_schemas_find("nope"));
-    sb_plugin_schemas_clear();
+    drop_plugins();
     assert_null(sb_plugin_schemas_find("key-auth"));
     ps.name = "a", ps.priority = 1, sb_plugin_schemas_add(&ps);
     ps.name = "c", ps.priority = 5, sb_plugin_schemas_add(&ps);
@@ -345,6 +346,7 @@ test_plugin_set(void **state)
     assert_string_equal(all[1]->name, "b");
     assert_string_equal(all[2]->name, "a");
     sb_plugin_schemas_clear();
+    sb_schema_free(empty);
 }
 
 int

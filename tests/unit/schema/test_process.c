@@ -196,6 +196,7 @@ test_examples(void **state)
 {
     json_t *data = load(DATA "validation_examples.json"), *row, *ran = json_object(), *skipped = json_object(), *n;
     const char *entity;
+    char *text, *more;
     size_t i;
 
     (void)state;
@@ -213,7 +214,11 @@ test_examples(void **state)
         else
             run_create(sb_entity_find(entity), row);
     }
-    printf("rows run: %s\nskipped: %s\n", json_dumps(ran, 0), json_dumps(skipped, 0));
+    text = json_dumps(ran, 0);
+    more = json_dumps(skipped, 0);
+    printf("rows run: %s\nskipped: %s\n", text, more);
+    free(text);
+    free(more);
     assert_int_equal(json_integer_value(json_object_get(ran, "services")), 12);
     assert_int_equal(json_integer_value(json_object_get(ran, "routes")), 12);
     assert_int_equal(json_integer_value(json_object_get(ran, "consumers")), 2);
@@ -223,6 +228,10 @@ test_examples(void **state)
     assert_null(json_object_get(skipped, "upstreams"));
     assert_null(json_object_get(skipped, "targets"));
     assert_null(json_object_get(skipped, "snis"));
+    assert_null(json_object_get(skipped, "vaults"));
+    assert_null(json_object_get(skipped, "keys"));
+    json_decref(ran);
+    json_decref(skipped);
     json_decref(data);
 }
 

@@ -1,6 +1,10 @@
 /* The DAO: operations, each error code with its text and fields, references, uniqueness, cascades, workspaces. */
 #include "unit/store/store_test.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
 #define NOBODY "8f9d1c1e-0000-4000-8000-000000000001"
 
 static int
@@ -397,6 +401,89 @@ certificates_take_their_snis_along(void **state)
     sb_store_close(s);
 }
 
+/* A self-signed certificate and its key, as PEM in an input object. */
+static json_t *
+certificate(void)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    BIO *cert = BIO_new(BIO_s_mem()), *priv = BIO_new(BIO_s_mem());
+    char *c, *p;
+    long cn, pn;
+    json_t *input;
+
+    assert_true(key != NULL && x != NULL);
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), 0);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_set_pubkey(x, key);
+    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    PEM_write_bio_X509(cert, x);
+    PEM_write_bio_PrivateKey(priv, key, NULL, NULL, 0, NULL, NULL);
+    cn = BIO_get_mem_data(cert, &c);
+    pn = BIO_get_mem_data(priv, &p);
+    input = json_pack("{s:o,s:o}", "cert", json_stringn(c, (size_t)cn), "key", json_stringn(p, (size_t)pn));
+    BIO_free(cert);
+    BIO_free(priv);
+    X509_free(x);
+    EVP_PKEY_free(key);
+    return input;
+}
+
+static void
+assert_snis(const json_t *row, const char *wanted)
+{
+    char *got = sb_json_dump(json_object_get(row, "snis"));
+
+    assert_string_equal(got, wanted);
+    free(got);
+}
+
+static void
+certificates_show_their_names(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *certs = sb_entity_find("certificates");
+    json_t *input = certificate(), *row = NULL, *again;
+    char id[64], *wanted;
+    sb_err_t err = {0};
+
+    json_object_set_new(input, "snis", test_json("[\"b.test\",\"a.test\"]"));
+    test_expect(sb_dao_insert(s, certs, input, NULL, &row, &err), SB_OK, &err);
+    assert_snis(row, "[\"a.test\",\"b.test\"]");
+    snprintf(id, sizeof(id), "%s", sb_json_string(row, "id"));
+    again = test_select(s, "certificates", id, NULL);
+    assert_true(json_equal(row, again));
+    json_decref(row);
+    json_decref(again);
+    assert_int_equal(test_count(s, "snis"), 2);
+    /* Names of another certificate, or twice. */
+    json_object_set_new(input, "snis", test_json("[\"c.test\",\"a.test\"]"));
+    assert_int_equal(sb_dao_insert(s, certs, input, NULL, &row, &err), SB_DECLINED);
+    wanted = sb_asprintf("schema violation (snis: a.test already associated with existing certificate '%s')", id);
+    test_error(&err, 2, wanted, NULL);
+    free(wanted);
+    json_object_set_new(input, "snis", test_json("[\"c.test\",\"c.test\"]"));
+    assert_int_equal(sb_dao_insert(s, certs, input, NULL, &row, &err), SB_DECLINED);
+    test_error(&err, 2, "schema violation (snis: c.test is duplicated)", "{\"snis\":\"c.test is duplicated\"}");
+    json_decref(input);
+    /* Given anew they replace, not given they stay, null takes them all. */
+    test_expect(update(s, "certificates", id, NULL, "{\"snis\":[\"b.test\",\"d.test\"]}", &row, &err), SB_OK, &err);
+    assert_snis(row, "[\"b.test\",\"d.test\"]");
+    json_decref(row);
+    test_expect(update(s, "certificates", id, NULL, "{\"tags\":[\"x\"]}", &row, &err), SB_OK, &err);
+    assert_snis(row, "[\"b.test\",\"d.test\"]");
+    json_decref(row);
+    test_expect(update(s, "certificates", id, NULL, "{\"snis\":null}", &row, &err), SB_OK, &err);
+    assert_snis(row, "[]");
+    json_decref(row);
+    assert_int_equal(test_count(s, "snis"), 0);
+    sb_store_close(s);
+}
+
 int
 main(void)
 {
@@ -419,6 +506,7 @@ main(void)
         cmocka_unit_test(plugin_protocols),
         cmocka_unit_test(workspaces_keep_apart),
         cmocka_unit_test(certificates_take_their_snis_along),
+        cmocka_unit_test(certificates_show_their_names),
     };
 
     return cmocka_run_group_tests(tests, test_entities, NULL);

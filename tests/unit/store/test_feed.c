@@ -12,7 +12,7 @@ static json_t *committed; /* "entity:id" → version */
 static json_t *level[SB_STORE_DEPTH + 2];
 static int depth = -1;
 static uint64_t record_seq;
-static int fail_commits, fail_puts, commits, rebuilds, put_count;
+static int fail_commits, fail_puts, commits, rebuilds, put_count, event_count;
 static sb_store_t *watched; /* a commit must find the record's own commit done */
 
 static void
@@ -88,6 +88,14 @@ sb_model_put(sb_model_writer_t *w, const sb_entity_t *e, const char *ws, uint64_
 }
 
 int
+sb_model_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err)
+{
+    assert_true(depth >= 0);
+    event_count++;
+    return SB_OK;
+}
+
+int
 sb_model_txn_commit(sb_model_writer_t *w, uint64_t seq, sb_err_t *err)
 {
     assert_int_equal(depth, 0);
@@ -121,7 +129,7 @@ reset(void **state)
     committed = json_object();
     depth = -1;
     record_seq = 0;
-    fail_commits = fail_puts = commits = rebuilds = put_count = 0;
+    fail_commits = fail_puts = commits = rebuilds = put_count = event_count = 0;
     watched = NULL;
     return 0;
 }
@@ -180,7 +188,7 @@ static void
 follows_commits(void **state)
 {
     sb_store_t *s = open_fed(NULL, false);
-    json_t *row;
+    json_t *row, *event;
     sb_err_t err = {0};
     int before;
 
@@ -194,6 +202,12 @@ follows_commits(void **state)
     assert_int_equal(sb_store_begin(s, &err), SB_OK);
     assert_int_equal(sb_store_commit(s, &err), SB_OK);
     assert_int_equal(commits, before); /* nothing written: nothing published */
+    event = test_json("{\"op\":\"purge\"}");
+    test_expect(sb_store_event(s, event, &err), SB_OK, &err); /* published by itself, and the record's sequence stays */
+    assert_int_equal(event_count, 1);
+    assert_int_equal(commits, before + 1);
+    assert_in_step(s);
+    json_decref(event);
     assert_int_equal(rebuilds, 1);
     json_decref(row);
     sb_store_close(s);

@@ -420,7 +420,7 @@ old_changes_are_pruned(void **state)
     for (i = 0; i < SB_STORE_CHANGES_KEEP + 3 * SB_STORE_PRUNE_SLICE; i++)
         assert_int_equal(sb_store_write(s, t, s->default_ws, row, row, &err), SB_OK);
     assert_int_equal(sb_store_commit(s, &err), SB_OK);
-    while (sb_store_idle(s))
+    while (sb_store_idle(s, true))
         continue;
     assert_int_equal(s->ops->log_bounds(s->conn, &first, &last, &err), SB_OK);
     assert_int_equal(last, sb_store_seq(s));

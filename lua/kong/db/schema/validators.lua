@@ -29,7 +29,8 @@ end
 
 
 function _M.http_token(v)
-  return require("kong.tools.http").validate_http_token(v)
+  local ok, err = require("kong.tools.http").validate_http_token(v)
+  return ok and true or nil, err
 end
 
 

@@ -18,13 +18,24 @@ typedef struct page_sql {
     const sb_query_t *q;
 } page_sql_t;
 
+/* With tags that all must be there, the rows of the first tag, which come in order of id, drive. */
+static bool
+driven_by_tag(const page_sql_t *p)
+{
+    return p->q->ntags != 0 && !p->q->tags_any && !p->q->newest_first;
+}
+
 static void
-add_order_columns(sb_buf_t *sql, const sb_table_t *t, const char *suffix)
+add_order_columns(sb_buf_t *sql, const page_sql_t *p)
 {
     size_t i;
 
-    for (i = 0; i < t->npk; i++)
-        sb_buf_addf(sql, "%st.\"%s\"%s", i != 0 ? "," : "", t->cols[t->pk[i]].name, suffix);
+    if (driven_by_tag(p)) {
+        sb_buf_adds(sql, "d.entity_id");
+        return;
+    }
+    for (i = 0; i < p->t->npk; i++)
+        sb_buf_addf(sql, "%st.\"%s\"", i != 0 ? "," : "", p->t->cols[p->t->pk[i]].name);
 }
 
 static void
@@ -38,7 +49,7 @@ add_after(sb_buf_t *sql, const page_sql_t *p)
         return;
     }
     sb_buf_adds(sql, " AND (");
-    add_order_columns(sql, p->t, "");
+    add_order_columns(sql, p);
     sb_buf_adds(sql, ")>(");
     for (i = 0; i < p->t->npk; i++)
         sb_buf_addf(sql, "%s?%zu", i != 0 ? "," : "", P_AFTER + i);
@@ -72,8 +83,7 @@ build_page(sb_buf_t *sql, const void *arg)
 
     sb_buf_adds(sql, "SELECT ");
     sb_sqlite_columns(sql, p->t);
-    /* With tags that all must be there, the first tag's rows (in order of id) drive. */
-    if (q->ntags != 0 && !q->tags_any)
+    if (driven_by_tag(p))
         sb_buf_addf(sql, " FROM tags d CROSS JOIN \"%s\" t WHERE d.tag=?%d AND d.entity_name='%s' AND t.\"%s\"=d.entity_id", p->t->name,
                     P_TAG, p->t->e->name, id);
     else
@@ -91,7 +101,7 @@ build_page(sb_buf_t *sql, const void *arg)
     sb_buf_adds(sql, " ORDER BY ");
     if (q->newest_first)
         sb_buf_adds(sql, "t.created_at DESC,");
-    add_order_columns(sql, p->t, "");
+    add_order_columns(sql, p);
     sb_buf_addf(sql, " LIMIT ?%d", P_LIMIT);
 }
 
@@ -154,7 +164,7 @@ build_tags(sb_buf_t *sql, const void *arg)
     if (variant & 1)
         sb_buf_adds(sql, " AND tag=?2");
     if (variant & 2)
-        sb_buf_adds(sql, " AND (tag,entity_name,entity_id)>(?3,?4,?5)");
+        sb_buf_adds(sql, variant & 1 ? " AND (entity_name,entity_id)>(?4,?5)" : " AND (tag,entity_name,entity_id)>(?3,?4,?5)");
     sb_buf_adds(sql, " ORDER BY tag,entity_name,entity_id LIMIT ?6");
 }
 

@@ -3,8 +3,8 @@
  *
  * Durability: synchronous=FULL in WAL mode, so a commit is one sequential write and one fdatasync of the log, whatever it changed. Moving
  * the log into the database file (a checkpoint, two more syncs) is kept out of commits: SQLite's own trigger is off, sb_store_idle() does
- * it when nobody waits, and only a log that has grown past CHECKPOINT_FORCED pages is moved by a commit. (After a checkpoint has emptied
- * the log, the next commit syncs its new header once more.)
+ * it when it is quiet, or between two batches once the log is long. Only where nobody calls that, a log that has grown very long is moved
+ * by a commit. (After a checkpoint has emptied the log, the next commit syncs its new header once more.)
  *
  * Statements are prepared once per (operation, table, variant) and kept; see sb_sqlite_key(). Values are always bound, never spliced.
  *
@@ -21,9 +21,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BUSY_MS           5000
-#define CHECKPOINT_IDLE   256   /* pages in the log from which idle time is used */
-#define CHECKPOINT_FORCED 65536 /* 256 MiB */
+#define BUSY_MS            5000
+#define CHECKPOINT_QUIET   64    /* pages in the log: 256 KiB */
+#define CHECKPOINT_OVERDUE 4096  /* 16 MiB */
+#define CHECKPOINT_FORCED  65536 /* 256 MiB */
 
 /* --- errors and statements --- */
 
@@ -312,11 +313,11 @@ rollback_to(void *conn, unsigned depth, sb_err_t *err)
 }
 
 static bool
-idle(void *conn)
+idle(void *conn, bool quiet)
 {
     sb_sqlite_t *q = conn;
 
-    if (q->persistent && q->wal_pages >= CHECKPOINT_IDLE)
+    if (q->persistent && q->wal_pages >= (quiet ? CHECKPOINT_QUIET : CHECKPOINT_OVERDUE))
         checkpoint(q);
     return false;
 }
