@@ -175,11 +175,12 @@ int
 sb_dao_tags(sb_store_t *s, const char *tag, const sb_page_opts_t *o, json_t **rows, char **next, sb_err_t *err)
 {
     json_t *after = NULL, *found = NULL, *last, *values;
-    const char *ws = o->ws != NULL ? o->ws : s->default_ws;
+    const char *ws;
     size_t size = 0;
     int rc;
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    ws = o->ws != NULL ? o->ws : s->default_ws;
     *rows = NULL;
     *next = NULL;
     rc = page_size(o->size, &size, err);

@@ -17,12 +17,30 @@ changed(const sb_change_set_t *c, const char *field)
 /* --- plugins --- */
 
 static bool
+contains(const json_t *list, const json_t *value)
+{
+    size_t i;
+    json_t *v;
+
+    json_array_foreach(list, i, v)
+    {
+        if (json_equal(v, value))
+            return true;
+    }
+    return false;
+}
+
+static bool
 intersect(const json_t *a, const json_t *b)
 {
-    size_t i, j;
-    json_t *x, *y;
+    size_t i;
+    json_t *v;
 
-    json_array_foreach(a, i, x) json_array_foreach(b, j, y) if (json_equal(x, y)) return true;
+    json_array_foreach(a, i, v)
+    {
+        if (contains(b, v))
+            return true;
+    }
     return false;
 }
 
@@ -152,8 +170,11 @@ has_name(const json_t *names, const char *name)
     size_t i;
     json_t *v;
 
-    json_array_foreach(names, i,
-                       v) if (strcmp(json_is_object(v) ? sb_json_string(v, "name") : json_string_value(v), name) == 0) return true;
+    json_array_foreach(names, i, v)
+    {
+        if (strcmp(json_is_object(v) ? sb_json_string(v, "name") : json_string_value(v), name) == 0)
+            return true;
+    }
     return false;
 }
 
@@ -171,8 +192,11 @@ write_certificate(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, 
     if (names == NULL)
         return SB_OK;
     rc = rows_of(s, c->row, &have, err);
-    json_array_foreach(have, i, v) if (rc == SB_OK && !has_name(names, sb_json_string(v, "name"))) rc =
-        sb_dao_delete(s, snis, sb_json_string(v, "id"), &o, NULL, err);
+    json_array_foreach(have, i, v)
+    {
+        if (rc == SB_OK && !has_name(names, sb_json_string(v, "name")))
+            rc = sb_dao_delete(s, snis, sb_json_string(v, "id"), &o, NULL, err);
+    }
     json_array_foreach(names, i, v)
     {
         if (rc != SB_OK || has_name(have, json_string_value(v)))

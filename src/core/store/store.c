@@ -394,14 +394,14 @@ sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const jso
 static bool
 prune(sb_store_t *s, bool quiet)
 {
-    uint64_t bound = quiet ? SB_STORE_CHANGES_KEEP + SB_STORE_PRUNE_SLICE : 4 * SB_STORE_CHANGES_KEEP, upto;
+    uint64_t bound = quiet ? SB_STORE_CHANGES_KEEP + SB_STORE_PRUNE_SLICE : 4 * SB_STORE_CHANGES_KEEP, last;
 
     if (s->log_first == 0 || s->committed_seq - s->log_first < bound)
         return false;
-    upto = s->log_first + SB_STORE_PRUNE_SLICE - 1;
-    if (s->ops->log_prune(s->conn, upto, NULL) != SB_OK)
+    last = s->log_first + SB_STORE_PRUNE_SLICE - 1;
+    if (s->ops->log_prune(s->conn, last, NULL) != SB_OK)
         return false;
-    s->log_first = upto + 1;
+    s->log_first = last + 1;
     return true;
 }
 

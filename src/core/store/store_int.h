@@ -101,7 +101,7 @@ struct sb_store_ops {
     int (*log_read)(void *conn, uint64_t from, size_t limit, int (*fn)(uint64_t seq, const json_t *change, void *arg), void *arg,
                     sb_err_t *err);
     int (*log_bounds)(void *conn, uint64_t *first, uint64_t *last, sb_err_t *err); /* 0, 0: empty */
-    int (*log_prune)(void *conn, uint64_t upto, sb_err_t *err);
+    int (*log_prune)(void *conn, uint64_t last, sb_err_t *err);
     int (*meta_get)(void *conn, const char *key, char **value, sb_err_t *err); /* *value NULL: none; malloc'ed */
     int (*meta_set)(void *conn, const char *key, const char *value, sb_err_t *err);
     /* Outside of transactions: maintenance in slices, only what is overdue unless quiet; true when more is to do. */

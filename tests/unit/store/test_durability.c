@@ -8,8 +8,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define ROUNDS   6
-#define INFLIGHT 16
+#define ROUNDS  6
+#define WRITERS 16
 
 typedef struct task {
     sb_job_t job;
@@ -48,7 +48,7 @@ done(sb_job_t *job, bool committed)
 static void
 child(const char *path)
 {
-    static task_t tasks[INFLIGHT];
+    static task_t tasks[WRITERS];
     sb_store_config_t cfg = {.path = path};
     sb_store_t *s = NULL;
     sb_err_t err = {0};
@@ -56,7 +56,7 @@ child(const char *path)
 
     if (sb_store_open(&sb_store_sqlite, &cfg, &s, &err) != SB_OK || sb_store_thread_start(s, &thread, &err) != SB_OK)
         _exit(2);
-    for (i = 0; i < INFLIGHT; i++) {
+    for (i = 0; i < WRITERS; i++) {
         tasks[i].job = (sb_job_t){.run = run, .done = done, .writes = true, .data = &tasks[i]};
         sb_store_thread_submit(thread, &tasks[i].job);
     }

@@ -93,13 +93,13 @@ sb_sqlite_log_bounds(void *conn, uint64_t *first, uint64_t *last, sb_err_t *err)
 }
 
 int
-sb_sqlite_log_prune(void *conn, uint64_t upto, sb_err_t *err)
+sb_sqlite_log_prune(void *conn, uint64_t last, sb_err_t *err)
 {
     sqlite3_stmt *st = sb_sqlite_stmt_text(conn, SB_SQL_LOG_PRUNE, 0, "DELETE FROM changes WHERE seq<=?1", err);
 
     if (st == NULL)
         return SB_ERROR;
-    sqlite3_bind_int64(st, 1, (sqlite3_int64)upto);
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)last);
     return sb_sqlite_run(conn, st, "pruning the change log", err);
 }
 

@@ -61,7 +61,11 @@ contains(const json_t *names, const char *name)
     size_t i;
     json_t *v;
 
-    json_array_foreach(names, i, v) if (strcmp(json_string_value(v), name) == 0) return true;
+    json_array_foreach(names, i, v)
+    {
+        if (strcmp(json_string_value(v), name) == 0)
+            return true;
+    }
     return false;
 }
 

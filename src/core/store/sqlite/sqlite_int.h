@@ -90,7 +90,7 @@ int sb_sqlite_log_append(void *conn, const sb_change_t *c, sb_err_t *err);
 int sb_sqlite_log_read(void *conn, uint64_t from, size_t limit, int (*fn)(uint64_t seq, const json_t *change, void *arg), void *arg,
                        sb_err_t *err);
 int sb_sqlite_log_bounds(void *conn, uint64_t *first, uint64_t *last, sb_err_t *err);
-int sb_sqlite_log_prune(void *conn, uint64_t upto, sb_err_t *err);
+int sb_sqlite_log_prune(void *conn, uint64_t last, sb_err_t *err);
 int sb_sqlite_meta_get(void *conn, const char *key, char **value, sb_err_t *err);
 int sb_sqlite_meta_set(void *conn, const char *key, const char *value, sb_err_t *err);
 
