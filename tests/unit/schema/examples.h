@@ -14,6 +14,7 @@
 #include "core/entities/entities.h"
 #include "core/schema/schema_int.h"
 #include "silverback/plugin.h"
+#include "silverback/plugin.h"
 
 #define DATA SB_SOURCE_ROOT "/tests/data/"
 
@@ -59,8 +60,15 @@ static void
 add_plugins(void)
 {
     json_t *all = load(DATA "plugin_schemas.json"), *def;
+    const struct sb_plugin *const *native;
     const char *name;
 
+    for (native = sb_bundled_plugins; *native != NULL; native++) {
+        sb_plugin_schema_t ps = {(*native)->name, sb_schema_from_table((*native)->schema), *native, (*native)->priority, (*native)->version};
+
+        sb_plugin_schemas_add(&ps);
+        json_object_del(all, ps.name);
+    }
     json_object_foreach(all, name, def)
     {
         sb_plugin_schema_t ps = {.name = name, .priority = 1};
