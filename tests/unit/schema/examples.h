@@ -64,7 +64,8 @@ add_plugins(void)
     const char *name;
 
     for (native = sb_bundled_plugins; *native != NULL; native++) {
-        sb_plugin_schema_t ps = {(*native)->name, sb_schema_from_table((*native)->schema), *native, (*native)->priority, (*native)->version};
+        sb_plugin_schema_t ps = {(*native)->name, sb_schema_from_table((*native)->schema), *native, (*native)->priority,
+                                 (*native)->version};
 
         sb_plugin_schemas_add(&ps);
         json_object_del(all, ps.name);
