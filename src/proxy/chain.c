@@ -273,8 +273,8 @@ consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
         bool set;
     } kept[KEPT];
     sb_service_t *service = ctx->plan->service;
-    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, ctx->plan->version,
-                         service != NULL ? service->plugins_epoch + (service->version << 20) : 0};
+    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, ctx->plan->serial,
+                         service != NULL ? service->plugins_epoch : 0};
     size_t at = (consumer->b[15] ^ (ctx->route.route.b[15] * 7u) ^ consumer->b[7]) % KEPT;
     struct scope scope = {&ctx->route.route, service != NULL ? &service->node.id : NULL, consumer};
 

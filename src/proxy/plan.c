@@ -82,8 +82,10 @@ refresh_chain(sb_plan_t *p)
 static sb_plan_t *
 make_plan(const sb_route_brief_t *route)
 {
+    static uint64_t last_serial;
     sb_plan_t *p = sb_calloc(sizeof(*p));
 
+    p->serial = ++last_serial;
     p->node.id = route->route;
     p->refs = 1;
     p->version = route->version;

@@ -234,6 +234,7 @@ struct sb_plan {
     uint32_t refs;
     bool stale;
     uint64_t version;               /* of the route row */
+    uint64_t serial;                /* unique in this worker */
     uint64_t stamp[2];              /* chain is right while these are (global_epoch, service->plugins_epoch) */
     sb_service_t *service;          /* NULL: none */
     sb_chain_t *chain;
