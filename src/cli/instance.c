@@ -21,7 +21,8 @@ child(const sb_inst_t *in, const char *prefix, const char *stderr_file)
     const char *conf = in->kind == SB_INSTANCE_PROXY ? "nginx.conf" : "control.conf";
     char *prefix_arg = sb_asprintf("%s/", prefix), *conf_arg = sb_asprintf("%s/%s", prefix, conf);
     char *log_arg = sb_asprintf("%s/logs/error.log", prefix), *fds = sb_socks_environment(&in->socks);
-    char *const argv[] = {"nginx", "-p", prefix_arg, "-c", conf_arg, "-e", log_arg, NULL};
+    char *pid_arg = sb_asprintf("pid %s/pids/%ld.nginx;", prefix, (long)getpid());
+    char *const argv[] = {"nginx", "-p", prefix_arg, "-c", conf_arg, "-e", log_arg, "-g", pid_arg, NULL};
     sigset_t none;
     int fd;
 
@@ -81,6 +82,15 @@ sb_inst_write_pid(const sb_inst_t *in, const char *prefix)
             rename(tmp, path);
     }
     free(tmp);
+    free(path);
+}
+
+void
+sb_inst_forget_master(pid_t master, const char *prefix)
+{
+    char *path = sb_asprintf("%s/pids/%ld.nginx", prefix, (long)master);
+
+    unlink(path);
     free(path);
 }
 

@@ -44,7 +44,9 @@ void sb_inst_signal_old(sb_inst_t *in, int sig);
 /* Drops groups that have no process left, kills those whose time is up. Returns the next kill_at; 0: none. */
 double sb_inst_reap_old(sb_inst_t *in, double now);
 bool sb_inst_group_alive(pid_t group);
-/* Writes P/pids/<name>.pid. nginx's own masters share that file and remove it when they end, so this is done again after that. */
+/* Writes P/pids/<name>.pid, ours: the master itself has one of its own, P/pids/<pid>.nginx, as two may live at a time. */
 void sb_inst_write_pid(const sb_inst_t *in, const char *prefix);
+/* The file of a master that ended without removing it. */
+void sb_inst_forget_master(pid_t master, const char *prefix);
 
 #endif

@@ -238,7 +238,6 @@ sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const 
     if (load_modules(modules, out, err) != SB_OK)
         return SB_DECLINED;
     sb_nginx_line(out, 0, "daemon off");
-    sb_nginx_line(out, 0, "pid %s/pids/%s.pid", sb_settings_str(s, "prefix"), sb_instance_name(instance));
     if (geteuid() == 0)
         sb_nginx_line(out, 0, "user %s", sb_settings_str(s, "nginx_main_user"));
     sb_nginx_line(out, 0, "worker_processes %d", control ? 1 : sb_nginx_workers(s));

@@ -25,8 +25,9 @@ int sb_nginx_control_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
 
 /*
  * All that stands before http{}: the modules, in the given order (NULL-terminated; ours by file name without ".so" from our modules folder,
- * others from the distribution's), daemon off, pid, user when root, worker_processes (control: 1), error_log, the events block, and what
- * users inject with nginx_main_ and nginx_events_. SB_DECLINED when a module is not there.
+ * others from the distribution's), daemon off, user when root, worker_processes (control: 1), error_log, the events block, and what
+ * users inject with nginx_main_ and nginx_events_. SB_DECLINED when a module is not there. The pid file is not there: whoever runs nginx
+ * names one with -g, since several masters may live.
  */
 int sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, sb_buf_t *out, sb_err_t *err);
 /*

@@ -82,7 +82,9 @@ locations(const sb_settings_t *s, bool lua, sb_buf_t *out)
     service_lines(s, out);
     sb_nginx_line(out, 3, "silverback_location plain");
     sb_buf_adds(out, "        }\n");
-    sb_buf_adds(out, "        error_page 494 = @silverback_494;\n        location @silverback_494 {\n            silverback_error 494;\n        }\n");
+    sb_buf_adds(
+        out,
+        "        error_page 494 = @silverback_494;\n        location @silverback_494 {\n            silverback_error 494;\n        }\n");
     if (!lua)
         return;
     sb_buf_adds(out, "        location @silverback_lua {\n");

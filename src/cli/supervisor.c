@@ -145,6 +145,8 @@ sb_super_spawn(super_t *sp, sb_inst_t *in)
     char *err_file = sp->foreground ? NULL : stderr_path(sp, in);
     sb_err_t err = {0};
 
+    if (in == &sp->proxy)
+        sp->n_workers = 0;
     if (sb_inst_spawn(in, sp->prefix, err_file, &err) != SB_OK) {
         sb_log(SB_LOG_ERR, "could not start %s: %s", sb_instance_name(in->kind), err.message);
         if (sp->phase == PHASE_STARTING)
@@ -219,6 +221,27 @@ instance_up(super_t *sp, sb_inst_t *in)
         sb_super_reload_up(sp, in);
 }
 
+/* The proxy is up when all its workers are. */
+static size_t
+workers_needed(const super_t *sp)
+{
+    size_t n = (size_t)sb_nginx_workers(sp->s);
+
+    return n < SB_MAX_WORKERS ? n : SB_MAX_WORKERS;
+}
+
+static void
+note_worker(super_t *sp, pid_t pid)
+{
+    for (size_t i = 0; i < sp->n_workers; i++)
+        if (sp->workers[i] == pid)
+            return;
+    if (sp->n_workers < SB_MAX_WORKERS)
+        sp->workers[sp->n_workers++] = pid;
+    else
+        sp->workers[0] = pid; /* so many have died and been replaced that the oldest is long gone */
+}
+
 /* "proxy 123", "control 123", or "error proxy why": the instance cannot come up and says so. */
 static void
 take_report(super_t *sp, pid_t sender, char *text)
@@ -236,9 +259,10 @@ take_report(super_t *sp, pid_t sender, char *text)
     if (in->master == 0 || getpgid(sender) != in->master)
         return;
     if (!failed) {
-        if (in == &sp->proxy && sp->n_workers < SB_MAX_WORKERS)
-            sp->workers[sp->n_workers++] = sender;
-        instance_up(sp, in);
+        if (in == &sp->proxy)
+            note_worker(sp, sender);
+        if (in == &sp->control || sp->n_workers >= workers_needed(sp))
+            instance_up(sp, in);
         return;
     }
     word = strtok_r(NULL, "\n", &save);
@@ -314,6 +338,7 @@ master_died(super_t *sp, sb_inst_t *in, int status)
     sb_inst_retire(in, false, control || !was_up ? now + CONTROL_GRACE : 0);
     if (control || !was_up)
         kill(-group, SIGTERM);
+    sb_inst_forget_master(group, sp->prefix);
     sb_super_write_state(sp);
     if (sp->phase == PHASE_STARTING)
         fail_start(sp, words);
@@ -331,7 +356,7 @@ old_master_ended(super_t *sp, sb_inst_t *in, pid_t pid)
             continue;
         in->old[i].master_alive = false;
         kill(-pid, sp->phase == PHASE_STOPPING && !sp->graceful ? SIGTERM : SIGQUIT);
-        sb_inst_write_pid(in, sp->prefix);
+        sb_inst_forget_master(pid, sp->prefix);
     }
 }
 

@@ -37,6 +37,7 @@ typedef struct super {
     size_t n_workers;
     pid_t leaving[SB_MAX_WORKERS]; /* of the one before: the reload is done when none of them takes new requests */
     size_t n_leaving;
+    pid_t leaving_group;
     bool proxy_socks_same; /* the reload leaves the proxy's sockets as they are */
     pid_t check_pid;
     int check_fd; /* -1: none */

@@ -50,7 +50,8 @@ static int
 run_nginx_test(const char *prefix, const char *conf, sb_buf_t *out)
 {
     char *prefix_arg = sb_asprintf("%s/", prefix), *log_arg = sb_asprintf("%s/logs/error.log", prefix);
-    char *const argv[] = {"nginx", "-p", prefix_arg, "-c", (char *)conf, "-e", log_arg, "-t", "-q", NULL};
+    char *pid_arg = sb_asprintf("pid %s/pids/test.nginx;", prefix);
+    char *const argv[] = {"nginx", "-p", prefix_arg, "-c", (char *)conf, "-e", log_arg, "-g", pid_arg, "-t", "-q", NULL};
     int pipe_fds[2], status = -1;
     char chunk[4096];
     ssize_t n;
@@ -71,8 +72,11 @@ run_nginx_test(const char *prefix, const char *conf, sb_buf_t *out)
         if (pid > 0 && waitpid(pid, &status, 0) != pid)
             status = -1;
     }
+    pid_arg[strlen(pid_arg) - 1] = '\0';
+    unlink(pid_arg + strlen("pid ")); /* nginx makes it even for a test */
     free(prefix_arg);
     free(log_arg);
+    free(pid_arg);
     return status;
 }
 
@@ -307,6 +311,7 @@ renew_proxy(super_t *sp)
     sp->reload_deadline = sb_node_now() + STEP_SECONDS;
     memcpy(sp->leaving, sp->workers, sizeof(sp->leaving));
     sp->n_leaving = sp->n_workers;
+    sp->leaving_group = in->master;
     sp->n_workers = 0;
     if (sp->proxy_socks_same && in->state == SB_INST_UP) {
         kill(in->master, SIGHUP);
@@ -359,12 +364,14 @@ sb_super_reload_up(super_t *sp, sb_inst_t *in)
 
 /* Has it ended, or said in its title that it takes no new requests? */
 static bool
-has_left(pid_t pid)
+has_left(pid_t pid, pid_t group)
 {
     char path[64], title[256];
     FILE *f;
     size_t n = 0;
 
+    if (getpgid(pid) != group)
+        return true; /* gone, and its number perhaps somebody else's */
     snprintf(path, sizeof(path), "/proc/%ld/cmdline", (long)pid);
     f = fopen(path, "re");
     if (f != NULL) {
@@ -382,7 +389,7 @@ sb_super_reload_tick(super_t *sp, double now, double *next)
 
     if (sp->phase != PHASE_RUNNING || sp->reload == RELOAD_NONE)
         return;
-    while (sp->reload == RELOAD_LEAVING && sp->n_leaving > 0 && has_left(sp->leaving[sp->n_leaving - 1]))
+    while (sp->reload == RELOAD_LEAVING && sp->n_leaving > 0 && has_left(sp->leaving[sp->n_leaving - 1], sp->leaving_group))
         sp->n_leaving--;
     if (sp->reload == RELOAD_LEAVING && sp->n_leaving == 0) {
         finish(sp, NULL);
