@@ -22,5 +22,6 @@ sb_control_hooks(const sb_settings_t *settings)
         .lua_call = lua_call,
         .arg = lua_arg,
         .expressions = flavor != NULL && strcmp(flavor, "expressions") == 0,
+        .traditional = flavor != NULL && strcmp(flavor, "traditional") == 0,
     };
 }

@@ -12,20 +12,22 @@
 typedef struct sb_admin sb_admin_t;
 
 typedef struct sb_admin_request {
-    sb_str_t method;        /* "GET" */
-    sb_str_t path;          /* raw, still percent-encoded, no query */
-    sb_str_t query;         /* raw */
-    sb_str_t content_type;  /* empty: none */
+    sb_str_t method;       /* "GET" */
+    sb_str_t path;         /* raw, still percent-encoded, no query */
+    sb_str_t query;        /* raw */
+    sb_str_t content_type; /* empty: none */
     sb_str_t body;
-    sb_str_t origin;        /* CORS request headers, empty: none */
-    sb_str_t acrh;          /* Access-Control-Request-Headers */
+    sb_str_t origin; /* CORS request headers, empty: none */
+    sb_str_t acrh;   /* Access-Control-Request-Headers */
 } sb_admin_request_t;
 
-typedef struct sb_admin_header { char *name, *value; } sb_admin_header_t;
+typedef struct sb_admin_header {
+    char *name, *value;
+} sb_admin_header_t;
 
 typedef struct sb_admin_response {
     int status;
-    char *body;             /* malloc'ed; NULL: empty */
+    char *body; /* malloc'ed; NULL: empty */
     size_t body_len;
     sb_admin_header_t *headers; /* Content-Type, Allow, CORS …; not Server, Content-Length, latency */
     size_t n_headers;
@@ -34,15 +36,15 @@ typedef struct sb_admin_response {
 /* What the endpoints need from the node; called on the store thread; every callback may be NULL. New references. */
 typedef struct sb_admin_host {
     const sb_settings_t *settings;
-    sb_schema_hooks_t hooks;         /* as the store has them; for /schemas */
+    sb_schema_hooks_t hooks; /* as the store has them; for /schemas */
     const char *node_id, *hostname, *lua_version;
-    json_t *(*pids)(void *arg);      /* {"master": n, "workers": [n…]} */
-    json_t *(*counters)(void *arg);  /* "server" of /status: {"connections_active": n …} */
+    json_t *(*pids)(void *arg);     /* {"master": n, "workers": [n…]} */
+    json_t *(*counters)(void *arg); /* "server" of /status: {"connections_active": n …} */
     /* "memory" of /status in bytes: {"lua_shared_dicts": {name: {"allocated_slabs": n, "capacity": n}}, "workers_lua_vms":
      * [{"pid": n, "http_allocated_gc": n}]} */
     json_t *(*memory)(void *arg);
     int (*log_level)(void *arg);                              /* as SB_LOG_* */
-    void (*set_log_level)(int level, int timeout, void *arg);  /* for `timeout` seconds; 0: until changed again */
+    void (*set_log_level)(int level, int timeout, void *arg); /* for `timeout` seconds; 0: until changed again */
     void *arg;
 } sb_admin_host_t;
 

@@ -34,9 +34,9 @@ typedef struct sb_admin_route {
 struct sb_admin {
     uint32_t magic;
     sb_admin_host_t host;
-    sb_admin_route_t *routes;           /* in order of precedence */
+    sb_admin_route_t *routes; /* in order of precedence */
     size_t n;
-    sb_pool_t *pool;                    /* patterns */
+    sb_pool_t *pool; /* patterns */
 };
 #define SB_ADMIN_MAGIC 0x5342414du
 
@@ -47,9 +47,9 @@ struct sb_admin_call {
     sb_admin_response_t *res;
     const sb_admin_route_t *route;
     enum sb_admin_method method;
-    char *param[SB_ADMIN_MAX_PARAMS];   /* decoded, malloc'ed */
-    json_t *query;                      /* name → string, or array of strings when repeated */
-    json_t *input;                      /* the body as an object, once read */
+    char *param[SB_ADMIN_MAX_PARAMS]; /* decoded, malloc'ed */
+    json_t *query;                    /* name → string, or array of strings when repeated */
+    json_t *input;                    /* the body as an object, once read */
     sb_err_t err;
 };
 
@@ -69,7 +69,8 @@ char *sb_admin_route_allow(const sb_admin_route_t *r);
 char *sb_admin_unescape(sb_str_t in, size_t *len);
 /* Everything but unreserved characters escaped. malloc'ed. */
 char *sb_admin_escape(const char *text);
-/* Adds name=value pairs to out (repeated names become arrays, in order). SB_DECLINED: more than SB_ADMIN_MAX_ARGS, or not UTF-8 (*utf8 false). */
+/* Adds name=value pairs to out (repeated names become arrays, in order). SB_DECLINED: more than SB_ADMIN_MAX_ARGS, or not UTF-8 (*utf8
+ * false). */
 int sb_admin_args_parse(sb_str_t in, json_t *out, bool *utf8);
 /* Adds one pair. False when value or name is not UTF-8. */
 bool sb_admin_args_add(json_t *out, const char *name, size_t name_len, const char *value, size_t value_len);
@@ -79,9 +80,9 @@ bool sb_admin_args_add(json_t *out, const char *name, size_t name_len, const cha
 int sb_admin_multipart_parse(sb_str_t content_type, sb_str_t body, json_t *out, bool *ok);
 
 /* --- input.c --- */
-/* Reads the body into c->input (an object, empty without a body), form fields typed by schema (NULL: untyped). SB_OK, or SB_DECLINED having
- * answered 400 or 415. plugin_name: see sb_schema_decode_form(). */
-int sb_admin_read_input(sb_admin_call_t *c, const sb_schema_t *schema, const char *plugin_name);
+/* Reads the body into c->input (an object, empty without a body), form fields typed by e's schema. SB_OK, or SB_DECLINED having answered
+ * 400 or 415. plugin_name: see sb_schema_decode_form(). */
+int sb_admin_read_input(sb_admin_call_t *c, const sb_entity_t *e, const char *plugin_name);
 /* A query argument; NULL when absent. Repeated: the last. */
 const char *sb_admin_query(const sb_admin_call_t *c, const char *name);
 
@@ -131,7 +132,7 @@ int sb_admin_linked_delete(sb_admin_call_t *c);
 /* --- page.c --- */
 typedef struct sb_admin_page {
     sb_page_opts_t opts;
-    char **tags;          /* owned */
+    char **tags;                       /* owned */
     const char *tags_text, *size_text; /* as given; NULL: not */
 } sb_admin_page_t;
 /* From the query; with_tags: a top-level collection of an entity that has tags. SB_DECLINED: c->err is set (codes 9, 11). */

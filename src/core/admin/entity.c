@@ -110,10 +110,10 @@ sb_admin_read_patch(sb_admin_call_t *c, const sb_entity_t *e, const char *key)
     int rc;
 
     if (e->def->subschema_key == NULL || strcmp(e->def->subschema_key, "name") != 0)
-        return sb_admin_read_input(c, e->schema, NULL);
+        return sb_admin_read_input(c, e, NULL);
     rc = sb_admin_select(c, e, key, &row);
     if (rc == SB_OK)
-        rc = sb_admin_read_input(c, e->schema, sb_json_string(row, "name"));
+        rc = sb_admin_read_input(c, e, sb_json_string(row, "name"));
     json_decref(row);
     return rc;
 }
@@ -161,7 +161,7 @@ sb_admin_create(sb_admin_call_t *c)
 {
     const sb_entity_t *e = c->route->entity;
 
-    return sb_admin_read_input(c, e->schema, NULL) == SB_OK ? sb_admin_write_insert(c, e) : SB_DECLINED;
+    return sb_admin_read_input(c, e, NULL) == SB_OK ? sb_admin_write_insert(c, e) : SB_DECLINED;
 }
 
 int
@@ -179,7 +179,7 @@ sb_admin_put(sb_admin_call_t *c)
 {
     const sb_entity_t *e = c->route->entity;
 
-    return sb_admin_read_input(c, e->schema, NULL) == SB_OK ? sb_admin_write_item(c, e, c->param[0], true) : SB_DECLINED;
+    return sb_admin_read_input(c, e, NULL) == SB_OK ? sb_admin_write_item(c, e, c->param[0], true) : SB_DECLINED;
 }
 
 int

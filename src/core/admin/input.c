@@ -59,7 +59,7 @@ read_form(sb_admin_call_t *c, enum form form, const sb_schema_t *schema, const c
 }
 
 int
-sb_admin_read_input(sb_admin_call_t *c, const sb_schema_t *schema, const char *plugin_name)
+sb_admin_read_input(sb_admin_call_t *c, const sb_entity_t *e, const char *plugin_name)
 {
     enum form form = c->req->body.len != 0 ? form_of(c->req) : FORM_NONE;
 
@@ -74,7 +74,7 @@ sb_admin_read_input(sb_admin_call_t *c, const sb_schema_t *schema, const char *p
     case FORM_OTHER:
         return sb_admin_answer_message(c, 415, "Unsupported media type");
     default:
-        return read_form(c, form, schema, plugin_name);
+        return read_form(c, form, sb_schema_variant(e->schema, &c->admin->host.hooks), plugin_name);
     }
 }
 

@@ -70,7 +70,7 @@ sb_admin_nested_create(sb_admin_call_t *c)
 {
     char id[SB_UUID_TEXT + 1];
 
-    if (parent_id(c, id) != SB_OK || sb_admin_read_input(c, c->route->entity->schema, NULL) != SB_OK)
+    if (parent_id(c, id) != SB_OK || sb_admin_read_input(c, c->route->entity, NULL) != SB_OK)
         return SB_DECLINED;
     link_input(c, id);
     return sb_admin_write_insert(c, c->route->entity);
@@ -92,7 +92,7 @@ sb_admin_nested_put(sb_admin_call_t *c)
 {
     char id[SB_UUID_TEXT + 1];
 
-    if (parent_id(c, id) != SB_OK || sb_admin_read_input(c, c->route->entity->schema, NULL) != SB_OK)
+    if (parent_id(c, id) != SB_OK || sb_admin_read_input(c, c->route->entity, NULL) != SB_OK)
         return SB_DECLINED;
     link_input(c, id);
     return sb_admin_write_item(c, c->route->entity, c->param[1], true);
@@ -181,7 +181,7 @@ sb_admin_linked_put(sb_admin_call_t *c)
     int rc = linked_id(c, &child, &id);
 
     if (rc == SB_OK)
-        rc = sb_admin_read_input(c, c->route->parent->schema, NULL);
+        rc = sb_admin_read_input(c, c->route->parent, NULL);
     if (rc == SB_OK && id == NULL) {
         sb_uuid_v4(made);
         rc = sb_admin_write_item(c, c->route->parent, made, true);

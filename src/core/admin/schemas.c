@@ -29,7 +29,7 @@ sb_admin_schema_validate(sb_admin_call_t *c)
 
     if (e == NULL)
         return no_entity(c, name);
-    if (sb_admin_read_input(c, e->schema, NULL) != SB_OK)
+    if (sb_admin_read_input(c, e, NULL) != SB_OK)
         return SB_DECLINED;
     rc = sb_schema_process(e->schema, SB_OP_INSERT, c->input, NULL, &c->admin->host.hooks, &row, &c->err);
     json_decref(row);

@@ -197,7 +197,7 @@ sb_admin_targets_patch(sb_admin_call_t *c)
 
     if (select_target(c, upstream, &row) != SB_OK)
         return SB_DECLINED;
-    rc = sb_admin_read_input(c, targets()->schema, NULL);
+    rc = sb_admin_read_input(c, targets(), NULL);
     if (rc == SB_OK) {
         json_object_set_new(c->input, "upstream", json_pack("{s:s}", "id", upstream));
         rc = sb_admin_write_item(c, targets(), sb_json_string(row, "id"), false);
@@ -225,7 +225,7 @@ sb_admin_targets_create(sb_admin_call_t *c)
 {
     char upstream[SB_UUID_TEXT + 1];
 
-    if (upstream_id(c, upstream) != SB_OK || sb_admin_read_input(c, targets()->schema, NULL) != SB_OK)
+    if (upstream_id(c, upstream) != SB_OK || sb_admin_read_input(c, targets(), NULL) != SB_OK)
         return SB_DECLINED;
     json_object_set_new(c->input, "upstream", json_pack("{s:s}", "id", upstream));
     return sb_admin_write_insert(c, targets());
