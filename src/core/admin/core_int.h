@@ -10,6 +10,8 @@ int sb_admin_status(sb_admin_call_t *c);
 int sb_admin_timers(sb_admin_call_t *c);
 int sb_admin_endpoints(sb_admin_call_t *c);
 int sb_admin_config(sb_admin_call_t *c);
+int sb_admin_status_dns(sb_admin_call_t *c);
+int sb_admin_needs_wasm(sb_admin_call_t *c);
 int sb_admin_log_level(sb_admin_call_t *c);
 int sb_admin_log_level_set(sb_admin_call_t *c);
 
@@ -18,6 +20,8 @@ int sb_admin_schema(sb_admin_call_t *c);
 int sb_admin_schema_validate(sb_admin_call_t *c);
 int sb_admin_plugin_schema(sb_admin_call_t *c);
 int sb_admin_plugin_config_schema(sb_admin_call_t *c);
+int sb_admin_vault_schema(sb_admin_call_t *c);
+int sb_admin_filter_schema(sb_admin_call_t *c);
 int sb_admin_plugins_enabled(sb_admin_call_t *c);
 
 /* tags.c */

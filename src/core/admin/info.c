@@ -188,6 +188,19 @@ sb_admin_config(sb_admin_call_t *c)
     return sb_admin_answer_message(c, 400, "this endpoint is only available when Kong is configured to not use a database");
 }
 
+/* The counters of the newer client that the interface knows; ours has none of them. */
+int
+sb_admin_status_dns(sb_admin_call_t *c)
+{
+    return sb_admin_answer_message(c, 501, "not implemented with the legacy DNS client");
+}
+
+int
+sb_admin_needs_wasm(sb_admin_call_t *c)
+{
+    return sb_admin_answer_message(c, 400, "this endpoint is only available when wasm is enabled");
+}
+
 /* ---------- log level ---------- */
 
 static const char *const level_names[] = {"emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"};

@@ -68,6 +68,34 @@ sb_admin_plugin_config_schema(sb_admin_call_t *c)
     return sb_admin_answer(c, 200, json_pack("{s:o}", "fields", fields));
 }
 
+/* A kind of vault is a row of the vaults' table of subschemas. */
+int
+sb_admin_vault_schema(sb_admin_call_t *c)
+{
+    const sb_entity_t *e = sb_entity_find("vaults");
+    const struct sb_subschema *sub = e != NULL ? e->def->subschemas : NULL;
+    struct sb_schema_def def = {.name = c->param[0]};
+    sb_schema_t *schema;
+    json_t *shown;
+
+    while (sub != NULL && sub->key != NULL && strcmp(sub->key, c->param[0]) != 0)
+        sub++;
+    if (sub == NULL || sub->key == NULL)
+        return sb_admin_answer_message(c, 404, "No vault named '%s'", c->param[0]);
+    def.fields = sub->fields;
+    def.checks = sub->checks;
+    schema = sb_schema_from_table(&def);
+    shown = sb_schema_describe(schema);
+    sb_schema_free(schema);
+    return sb_admin_answer(c, 200, shown);
+}
+
+int
+sb_admin_filter_schema(sb_admin_call_t *c)
+{
+    return sb_admin_answer_message(c, 404, "Filter '%s' not found", c->param[0]);
+}
+
 int
 sb_admin_plugins_enabled(sb_admin_call_t *c)
 {

@@ -146,12 +146,23 @@ test_plugins(void **state)
     assert_int_equal(call(n, "GET", "/plugins/named", NULL), 200);
 }
 
+static void
+test_vaults(void **state)
+{
+    node_t *n = *state;
+
+    assert_int_equal(form(n, "POST", "/vaults", "name=env&prefix=my-env&config.prefix=A_"), 201);
+    assert_int_equal(form(n, "PATCH", "/vaults/my-env", "config.prefix=B_"), 200);
+    assert_string_equal(sb_json_string(json_object_get(n->body, "config"), "prefix"), "B_");
+    assert_int_equal(call(n, "POST", "/vaults", "{\"name\":\"none\",\"prefix\":\"other\"}"), 400);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, node_setup, node_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {T(test_create), T(test_put),   T(test_patch),  T(test_delete),
-                                       T(test_pages),  T(test_forms), T(test_plugins)};
+                                       T(test_pages),  T(test_forms), T(test_plugins), T(test_vaults)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,14 @@ test_schemas(void **state)
     assert_true(json_is_array(json_object_get(n->body, "fields")));
     assert_int_equal(call(n, "GET", "/schemas/plugins/none", NULL), 404);
     expect_body(n, "{\"message\":\"No plugin named 'none'\"}");
+    assert_int_equal(call(n, "GET", "/schemas/vaults/env", NULL), 200);
+    assert_non_null(json_object_get(json_array_get(json_object_get(n->body, "fields"), 0), "config"));
+    assert_int_equal(call(n, "GET", "/schemas/vaults/none", NULL), 404);
+    expect_body(n, "{\"message\":\"No vault named 'none'\"}");
+    assert_int_equal(call(n, "GET", "/schemas/filters/none", NULL), 404);
+    expect_body(n, "{\"message\":\"Filter 'none' not found\"}");
+    assert_int_equal(call(n, "POST", "/routes/x/filter-chains", "{}"), 400);
+    expect_body(n, "{\"message\":\"this endpoint is only available when wasm is enabled\"}");
     assert_int_equal(call(n, "GET", "/plugins/schema/unit", NULL), 200);
     assert_non_null(json_object_get(json_array_get(json_object_get(n->body, "fields"), 0), "size"));
     assert_int_equal(call(n, "GET", "/plugins/enabled", NULL), 200);
