@@ -7,7 +7,6 @@ import uuid
 from support import ROOT, wait_for
 
 PLUGINS = ROOT / "tests" / "plugins"
-TIMES = {"notice": r"\[notice\]"}
 
 
 def package_path(*names):
@@ -61,9 +60,14 @@ class Probe:
         return (site or self.gw.proxy).request(method, self.path + path, headers={"X-Case": self.case, **(headers or {})}, **kw)
 
     def logged(self, phase):
-        """What the phase returned in the request made last, from the log: [ok, values]."""
-        pattern = re.compile(rf"{self.plugin} {phase} {self.case} (.*?) end(?:,|$)", re.M)
-        result = json.loads(wait_for(lambda: pattern.search(self.gw.log()), f"{phase} of {self.case} in the log").group(1))
+        """What the phase returned in the request made last, from the log: ok, values."""
+        pattern = re.compile(rf"{self.plugin} {phase} {self.case} (\d+)/(\d+) (.*?) end")
+
+        def parts():
+            found = {int(i): (int(n), part) for i, n, part in pattern.findall(self.gw.log())}
+            return found and len(found) == found[1][0] and "".join(found[i][1] for i in sorted(found))
+
+        result = json.loads(wait_for(parts, f"{phase} of {self.case} in the log"))
         return result["ok"], result["values"] or []
 
     def run(self, code, phase="access", **request):

@@ -30,24 +30,28 @@ return P
 
 
 @pytest.fixture
-def tracers(plugin):
-    """tracers(name=priority, …): plugins that trace; returns the settings for a node that has them."""
+def tracers(gateway, plugin):
+    """tracers(name=priority, …): a node with plugins that trace."""
 
     def make(**priorities):
         for name, priority in priorities.items():
             path = plugin(name, TRACER % (priority, name, name))
-        return {"plugins": ",".join(["bundled", *priorities]), "lua_package_path": path}
+        gw = gateway(plugins=",".join(["bundled", *priorities]), lua_package_path=path)
+        gw.tracers = sorted(priorities, key=lambda n: priorities[n], reverse=True)
+        return gw
 
     return make
 
 
 def trace_of(gw, case):
-    found = gw.wait_log(rf"trace {case} (.*?) end")
+    """The whole trace, from the line that the log phase's last tracer writes."""
+    last = gw.tracers[-1]
+    found = gw.wait_log(rf"trace {case} (\S[^\n]*? {last}\.log) end")
     return found.group(1).split()
 
 
-def test_phases_run_in_order(gateway, tracers, echo_server):
-    gw = gateway(**tracers(a=10))
+def test_phases_run_in_order(tracers, echo_server):
+    gw = tracers(a=10)
     service_and_route(gw, echo_server.url)
     create(gw, "/plugins", name="a")
     answer = gw.proxy.get("/s", headers={"X-Case": "one"})
@@ -56,15 +60,15 @@ def test_phases_run_in_order(gateway, tracers, echo_server):
     assert trace_of(gw, "one") == ["a.rewrite", "a.access", "a.header_filter", "a.body_filter", "a.log"]
 
 
-def test_rewrite_runs_only_global_instances(gateway, tracers, echo_server):
-    gw = gateway(**tracers(a=10))
+def test_rewrite_runs_only_global_instances(tracers, echo_server):
+    gw = tracers(a=10)
     service, _ = service_and_route(gw, echo_server.url)
     create(gw, f"/services/{service['id']}/plugins", name="a")
     assert gw.proxy.get("/s").headers["X-Trace"].split() == ["a.access", "a.header_filter"]
 
 
-def test_priority_and_ties(gateway, tracers, echo_server):
-    gw = gateway(**tracers(a=10, b=20, c=20, d=5))
+def test_priority_and_ties(tracers, echo_server):
+    gw = tracers(a=10, b=20, c=20, d=5)
     service_and_route(gw, echo_server.url)
     for name in ("a", "b", "c", "d"):
         create(gw, "/plugins", name=name)
@@ -73,16 +77,16 @@ def test_priority_and_ties(gateway, tracers, echo_server):
     assert trace[:8] == [f"{n}.rewrite" for n in order] + [f"{n}.access" for n in order]
 
 
-def test_no_route_runs_global_filters_and_log(gateway, tracers):
-    gw = gateway(**tracers(a=10))
+def test_no_route_runs_global_filters_and_log(tracers):
+    gw = tracers(a=10)
     create(gw, "/plugins", name="a")
     answer = gw.proxy.get("/nothing", headers={"X-Case": "miss"})
     assert answer.status_code == 404
     assert trace_of(gw, "miss") == ["a.rewrite", "a.header_filter", "a.body_filter", "a.log"]
 
 
-def test_native_and_lua_interleave_by_priority(gateway, tracers, echo_server):
-    gw = gateway(**tracers(above=1000, below=1))
+def test_native_and_lua_interleave_by_priority(tracers, echo_server):
+    gw = tracers(above=1000, below=1)
     service, _ = service_and_route(gw, echo_server.url)
     create(gw, "/plugins", name="above")
     create(gw, "/plugins", name="below")
@@ -98,8 +102,8 @@ def test_native_and_lua_interleave_by_priority(gateway, tracers, echo_server):
         ["above.header_filter", "below.header_filter", "above.log", "below.log"]
 
 
-def test_chains_without_lua_never_enter_lua(gateway, tracers, echo_server):
-    gw = gateway(**tracers(a=10))
+def test_chains_without_lua_never_enter_lua(tracers, echo_server):
+    gw = tracers(a=10)
     service, _ = service_and_route(gw, echo_server.url, "/plain")
     with_lua, _ = service_and_route(gw, echo_server.url, "/lua")
     create(gw, f"/services/{service['id']}/plugins", name="request-termination", config={"trigger": "stop"})

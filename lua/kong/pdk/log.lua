@@ -16,6 +16,7 @@ local getinfo, select, tostring, type, error, concat = debug.getinfo, select, to
 local LEVELS = { emerg = 1, alert = 2, crit = 3, err = 4, warn = 5, notice = 6, info = 7, debug = 8 }
 local DEFAULT_FORMAT = "[kong] %file_src:%line_src %message"
 local PLUGIN_FORMAT = "[kong] %file_src:%line_src [%namespace] %message"
+local BOX = 120 -- columns of what inspect draws
 local MODES = { set = 1, add = 2, replace = 3 }
 local MODIFIERS = { file_src = true, line_src = true, func_name = true, namespace = true, message = true }
 
@@ -76,12 +77,13 @@ local function boxed(facility, ...)
     parts[i] = type(value) == "string" and value or inspect(value)
   end
   local text = concat(parts, " ")
-  local rule = ("-"):rep(118)
+  local rule = ("-"):rep(BOX - 2)
   local out = { line(facility, 4, ""), "+" .. rule .. "+" }
   for row in (text .. "\n"):gmatch("(.-)\n") do
     repeat
-      out[#out + 1] = ("|%-118s|"):format(row:sub(1, 118))
-      row = row:sub(119)
+      local part = row:sub(1, BOX - 2)
+      out[#out + 1] = "|" .. part .. (" "):rep(BOX - 2 - #part) .. "|"
+      row = row:sub(BOX - 1)
     until row == ""
   end
   out[#out + 1] = "+" .. rule .. "+"

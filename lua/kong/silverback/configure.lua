@@ -36,7 +36,7 @@ local function call(plugin)
   local ok, err = xpcall(plugin.handler.configure, debug.traceback, plugin.handler, #list > 0 and list or nil)
   st.plugin = before
   if not ok then
-    ngx.log(ngx.ERR, "[kong] plugin ", plugin.name, " failed in configure: ", err)
+    ngx.log(ngx.ERR, "[kong] plugin ", plugin.name, " failed in configure: ", tostring(err))
   end
 end
 

@@ -7,6 +7,7 @@
 local configure = require "kong.silverback.configure"
 local confs = require "kong.silverback.confs"
 local cosocket = require "kong.silverback.cosocket"
+local inspect = require "kong.silverback.inspect"
 local loader = require "kong.silverback.loader"
 local phases = require "kong.silverback.phases"
 local preflight = require "kong.silverback.preflight"
@@ -33,6 +34,12 @@ local plugins = {} -- as they run
 local step = ffi.new("sb_ffi_step[1]")
 local chunk = ffi.new("sb_ffi_str[1]")
 local changed = ffi.new("int[1]")
+
+
+-- What is logged of an error, which may be any value.
+local function explain(err)
+  return traceback(type(err) == "string" and err or inspect(err), 2)
+end
 
 
 -- ------------------------------------------------------------------ start
@@ -87,7 +94,7 @@ function _M.init_worker()
   for _, plugin in ipairs(plugins) do
     if plugin.handler.init_worker then
       st.plugin = plugin
-      local ok, err = xpcall(plugin.handler.init_worker, traceback, plugin.handler)
+      local ok, err = xpcall(plugin.handler.init_worker, explain, plugin.handler)
       if not ok then
         ngx.log(ngx.ERR, "[kong] plugin ", plugin.name, " failed in init_worker: ", err)
       end
@@ -112,7 +119,7 @@ local function run_step(st, entry, phase, name)
   local handler = entry.plugin.handler
   local outer_plugin, outer_entry = st.plugin, st.entry
   st.plugin, st.entry = entry.plugin, entry
-  local ok, err = xpcall(handler[name], traceback, handler, entry.conf)
+  local ok, err = xpcall(handler[name], explain, handler, entry.conf)
   st.plugin, st.entry = outer_plugin, outer_entry
   if not ok then
     log_failure(entry.plugin, phase, err)

@@ -84,7 +84,8 @@ local function new()
 
   local buffering_allowed = guard "kong.service.request.enable_buffering"
   function _SREQUEST.enable_buffering()
-    C.sb_ffi_enable_buffering(buffering_allowed())
+    local r = buffering_allowed()
+    C.sb_ffi_enable_buffering(r)
   end
 
 

@@ -5,6 +5,8 @@ local cjson = require "cjson.safe"
 
 local Probe = { PRIORITY = 900, VERSION = "1.0.0" }
 
+local PART = 1000 -- a log line has room for some 2000 bytes
+
 local compiled = {}
 
 
@@ -26,7 +28,11 @@ local function show(phase, ok, ...)
     values[i] = v == nil and cjson.null or v
   end
   local json = cjson.encode({ ok = ok, n = n, values = values }) or '{"ok":false,"n":1,"values":["not JSON"]}'
-  ngx.log(ngx.NOTICE, "probe ", phase, " ", ngx.req.get_headers()["x-case"] or "-", " ", json, " end")
+  local parts = math.ceil(#json / PART)
+  for i = 1, parts do
+    local part = json:sub((i - 1) * PART + 1, i * PART)
+    ngx.log(ngx.NOTICE, "probe ", phase, " ", ngx.var.http_x_case or "-", " ", i, "/", parts, " ", part, " end")
+  end
   if not ngx.headers_sent and phase ~= "body_filter" and phase ~= "log" then
     ngx.header["X-Probe-" .. phase:gsub("_", "-")] = json
   end
