@@ -90,6 +90,8 @@ locations(const sb_settings_t *s, bool lua, sb_buf_t *out)
     sb_buf_adds(out, "        location @silverback_lua {\n");
     service_lines(s, out);
     sb_nginx_line(out, 3, "silverback_location lua");
+    /* A header set by a plugin is no reason for a Content-Type. */
+    sb_nginx_line(out, 3, "lua_use_default_type off");
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
         sb_buf_addf(out, "            %s_by_lua_block { require(\"kong.silverback.runtime\").%s() }\n", hooks[i], hooks[i]);
     sb_buf_adds(out, "        }\n");

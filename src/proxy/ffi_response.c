@@ -144,12 +144,41 @@ sb_ffi_service_header(void *r, int n, sb_ffi_str *name, sb_ffi_str *value)
 
 /* ---- responses of plugins ---- */
 
+/* The header of the service's answer is on its way through the filters: it becomes that of the plugin's answer, and filters.c lets the
+ * plugin's body through in place of the service's. */
+static void
+replace_answer(sb_ctx_t *ctx, int status, sb_str_t content_type, sb_str_t body)
+{
+    ngx_http_request_t *r = ctx->r;
+
+    ctx->exit.body = sb_request_copy(r, body.data, body.len);
+    if (ctx->exit.body.data == NULL)
+        return;
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+    r->err_status = 0;
+    r->headers_out.status = (ngx_uint_t)status;
+    r->headers_out.status_line.len = 0;
+    r->headers_out.content_length_n = (off_t)body.len;
+    if (content_type.data != NULL)
+        sb_headers_out_set(r, SB_STR("content-type"), content_type);
+    ctx->replace_body = 1;
+}
+
+static void
+answer(sb_ctx_t *ctx, int status, sb_str_t content_type, sb_str_t body, enum sb_source source)
+{
+    if (ctx->phase == SB_PHASE_HEADER_FILTER)
+        replace_answer(ctx, status, content_type, body);
+    else
+        sb_exit_set(ctx, status, content_type, body);
+    ctx->source = source;
+}
+
 void
 sb_ffi_exit(void *r, int status, const char *body, size_t len)
 {
-    sb_ctx_t *ctx = sb_ctx(r);
-
-    sb_exit_set(ctx, status, (sb_str_t){NULL, 0}, (sb_str_t){body, len});
+    answer(sb_ctx(r), status, (sb_str_t){NULL, 0}, (sb_str_t){body, len}, SB_SOURCE_EXIT);
 }
 
 static enum sb_error_type
@@ -169,15 +198,11 @@ void
 sb_ffi_error(void *r, int status, const char *content_type, size_t ct_len, const char *message, size_t len)
 {
     sb_ctx_t *ctx = sb_ctx(r);
+    enum sb_error_type format = content_type != NULL ? error_type(content_type, ct_len) : sb_error_choose(ctx, false);
     sb_str_t type, body;
 
-    if (content_type == NULL) {
-        sb_exit_error(ctx, status, (sb_str_t){message, len});
-        return;
-    }
-    sb_error_body(ctx, error_type(content_type, ct_len), status, (sb_str_t){message, len}, &type, &body);
-    sb_exit_set(ctx, status, type, body);
-    ctx->source = SB_SOURCE_ERROR;
+    sb_error_body(ctx, format, status, (sb_str_t){message, len}, &type, &body);
+    answer(ctx, status, type, body, SB_SOURCE_ERROR);
 }
 
 /* ---- consumer ---- */

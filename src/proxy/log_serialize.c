@@ -292,17 +292,20 @@ now_ms(void)
     return (double)t->sec * 1000 + (double)t->msec;
 }
 
+/* The two clocks round differently: the whole is never less than its parts. */
 static json_t *
 latencies_object(sb_ctx_t *ctx)
 {
     json_t *latencies = json_object();
-    double total = ngx_max(now_ms() - sb_ffi_get_num(ctx->r, SB_FFI_START_MS), 0);
-    double waited = sb_ffi_get_num(ctx->r, SB_FFI_UPSTREAM_LATENCY_MS), receive = sb_ffi_get_num(ctx->r, SB_FFI_RECEIVE_MS);
+    double waited = sb_ffi_get_num(ctx->r, SB_FFI_UPSTREAM_LATENCY_MS);
+    double receive = ngx_max(sb_ffi_get_num(ctx->r, SB_FFI_RECEIVE_MS), 0);
+    double outside = ngx_max(waited, 0) + receive;
+    double total = ngx_max(now_ms() - sb_ffi_get_num(ctx->r, SB_FFI_START_MS), outside);
 
     put_int(latencies, "request", total);
     put_int(latencies, "proxy", waited);
-    put_int(latencies, "receive", ngx_max(receive, 0));
-    put_int(latencies, "kong", ngx_max(total - ngx_max(waited, 0) - ngx_max(receive, 0), 0));
+    put_int(latencies, "receive", receive);
+    put_int(latencies, "kong", total - outside);
     return latencies;
 }
 

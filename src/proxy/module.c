@@ -285,34 +285,6 @@ set_error(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
 /* ---- registration ---- */
 
-/* $kong_request_id, for log formats. */
-static ngx_int_t
-request_id_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
-{
-    sb_ctx_t *ctx = sb_ctx(r->main);
-
-    v->not_found = ctx == NULL;
-    v->valid = ctx != NULL;
-    v->no_cacheable = 0;
-    if (ctx != NULL) {
-        v->len = sizeof(ctx->request_id);
-        v->data = ctx->request_id;
-    }
-    return NGX_OK;
-}
-
-static ngx_int_t
-preconfiguration(ngx_conf_t *cf)
-{
-    ngx_str_t name = ngx_string("kong_request_id");
-    ngx_http_variable_t *var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOHASH);
-
-    if (var == NULL)
-        return NGX_ERROR;
-    var->get_handler = request_id_variable;
-    return NGX_OK;
-}
-
 static ngx_int_t
 add_handler(ngx_http_core_main_conf_t *cmcf, ngx_uint_t phase, ngx_http_handler_pt handler)
 {
@@ -361,7 +333,7 @@ static ngx_command_t commands[] = {
     {ngx_string("silverback_error"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_error, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
     ngx_null_command};
 
-static ngx_http_module_t module_ctx = {preconfiguration, postconfiguration, create_main_conf, NULL, NULL, NULL,
+static ngx_http_module_t module_ctx = {sb_variables_add, postconfiguration, create_main_conf, NULL, NULL, NULL,
                                        create_loc_conf,  merge_loc_conf};
 
 SB_EXPORT ngx_module_t ngx_http_silverback_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE, NULL, NULL, NULL,

@@ -84,6 +84,7 @@ ngx_int_t sb_access_handler(ngx_http_request_t *r);
 ngx_int_t sb_content_handler(ngx_http_request_t *r);  /* content.c */
 ngx_int_t sb_error_handler(ngx_http_request_t *r);
 ngx_int_t sb_log_handler(ngx_http_request_t *r);
+ngx_int_t sb_variables_add(ngx_conf_t *cf);           /* variables.c */
 void sb_filters_install(void);                        /* filters.c */
 ngx_int_t sb_out_header_filter(ngx_http_request_t *r); /* response_headers.c, through the out module */
 ngx_int_t sb_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us); /* peer.c */

@@ -536,3 +536,32 @@ def test_timers(probe):
     probe.gw.wait_log("timer ran once false")
     assert probe.run("kong.timer:named_every('n', 60, function() end); local ok = kong.timer:cancel('n'); return ok, kong.timer:cancel('n')") == \
         [True, None, "timer not found"]
+
+
+def test_variables(probe):
+    values = probe.run("""
+        local before = ngx.var.upstream_host
+        ngx.var.upstream_uri = "/by/variable"
+        ngx.var.upstream_host = "var.example"
+        return before, ngx.var.upstream_uri, ngx.var.upstream_scheme, ngx.var.kong_request_id""", path="/x?q=1")
+    assert values == [f"127.0.0.1:{probe.gw.echo.port}", "/by/variable", "http", probe.answer.headers["X-Kong-Request-Id"]]
+    seen = probe.answer.json()
+    assert seen["path"] == "/by/variable" and seen["query"] == "q=1" and seen["headers"]["host"] == "var.example"
+
+
+def test_no_content_type_is_invented(probe):
+    probe.configure(access="ngx.header['X-Set'] = '1'; kong.response.exit(200, 'plain')")
+    assert "Content-Type" not in probe.request().headers
+
+
+def test_ngx_api_reaches_the_service(probe):
+    seen = sent(probe, """
+        ngx.req.set_header("X-Raw", "1")
+        ngx.req.set_uri_args({ a = "b" })
+        ngx.req.clear_header("X-Gone")
+        return kong.request.get_header("X-Raw")""", headers={"X-Gone": "1"})
+    assert seen["headers"]["x-raw"] == "1" and seen["query"] == "a=b" and "x-gone" not in seen["headers"]
+    seen = sent(probe, "ngx.req.read_body(); ngx.req.set_body_data('changed')", method="POST", data=b"original body")
+    assert seen["body"] == "changed"
+    seen = sent(probe, "ngx.req.set_method(ngx.HTTP_PUT)")
+    assert seen["method"] == "PUT"
