@@ -260,10 +260,12 @@ check_instance(preflight_t *pf, sb_instance_t instance, sb_err_t *err)
     sb_buf_t text = {0};
     int rc = proxy ? sb_nginx_proxy_conf(pf->s, &text, err) : sb_nginx_control_conf(pf->s, &text, err);
 
-    if (rc == SB_OK)
+    /* Without Lua there is nothing to load, and nothing that would end the process: it would start for real. */
+    if (rc == SB_OK && strstr(text.data, "init_by_lua_block") != NULL) {
         rc = write_file(conf, &text, err);
-    if (rc == SB_OK)
-        rc = load_plugins(pf, conf, report, err);
+        if (rc == SB_OK)
+            rc = load_plugins(pf, conf, report, err);
+    }
     unlink(report);
     unlink(conf);
     sb_buf_free(&text);
