@@ -129,6 +129,9 @@ def test_reload_takes_the_next_step(gateway, plugin_folder, httpbin_port):
     plugin_folder(step_files(3))
     gw.reload()
     support.wait_for(lambda: walk.request()[1].get("x-myplugin", "").startswith("http"), "the new code to answer")
+    # The stored configuration knows nothing of the field that came with step 2.
+    rows = gw.admin.get("/services/example_service/plugins").json()["data"]
+    assert rows[0]["config"] == {"response_header_name": "X-MyPlugin"}
 
 
 def test_by_configuration_file(gateway, plugin_folder, httpbin_port, workdir):
@@ -195,12 +198,14 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("what, changes, message", FAULTS, ids=[f[0] for f in FAULTS])
-def test_faults_end_the_start(gateway, plugin_folder, what, changes, message):
+def test_faults_end_the_start(gateway, workdir, plugin_folder, what, changes, message):
     files = {} if what == "unknown" else step_files(1) | changes
     folder = plugin_folder(files)
     gw = gateway(start=False, plugins="bundled,my-plugin", lua_package_path=f"{folder}/?.lua;;")
-    for verb in ("check", "start"):
-        result = gw.run(verb)
+    conf = workdir / "kong.conf"
+    conf.write_text("")
+    for verb in (("check", str(conf)), ("start",)):
+        result = gw.run(*verb)
         assert result.returncode != 0, f"{verb} went well"
         assert re.search(message, result.stderr), result.stderr
     assert not gw.processes()

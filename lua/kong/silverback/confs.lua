@@ -5,6 +5,7 @@
 -- while it is current (by_id) or a step that uses it does (by_serial).
 
 local cjson = require "cjson.safe"
+local defaults = require "kong.silverback.defaults"
 local sbffi = require "kong.silverback.ffi"
 local state = require "kong.silverback.state"
 local ffi = require "ffi"
@@ -47,7 +48,11 @@ end
 
 -- Makes an entry, and the current one unless a newer is known.
 local function new_entry(version, config, ids)
-  local entry = { id = ids.id, version = version, conf = make_conf(config, ids), plugin = plugins[ids.name] }
+  local plugin = plugins[ids.name]
+  if plugin and plugin.config_def and type(config) == "table" then
+    defaults.fill(plugin.config_def, config)
+  end
+  local entry = { id = ids.id, version = version, conf = make_conf(config, ids), plugin = plugin }
   local current = by_id[ids.id]
   if not current or current.version <= version then
     by_id[ids.id] = entry

@@ -7,11 +7,13 @@
 local configure = require "kong.silverback.configure"
 local confs = require "kong.silverback.confs"
 local cosocket = require "kong.silverback.cosocket"
+local defaults = require "kong.silverback.defaults"
 local inspect = require "kong.silverback.inspect"
 local loader = require "kong.silverback.loader"
 local phases = require "kong.silverback.phases"
 local preflight = require "kong.silverback.preflight"
 local sbffi = require "kong.silverback.ffi"
+local schema_loader = require "kong.silverback.schema_loader"
 local semaphore = require "ngx.semaphore"
 local state = require "kong.silverback.state"
 local ffi = require "ffi"
@@ -54,6 +56,23 @@ local function wanted_names()
 end
 
 
+-- Each plugin's definition of its configuration, for the defaults of fields that stored configurations lack.
+local function load_schemas(list)
+  local faults = {}
+  for _, plugin in ipairs(list) do
+    local loaded, err = schema_loader.load(plugin.name)
+    if loaded then
+      plugin.config_def = defaults.config_of(loaded.schema)
+    else
+      faults[#faults + 1] = err
+    end
+  end
+  if #faults > 0 then
+    error("\n" .. table.concat(faults, "\n"), 0)
+  end
+end
+
+
 -- Sockets are taught the gateway's names first: plugins may keep ngx.socket.tcp in a local when they are loaded.
 local function init()
   cosocket.install()
@@ -63,6 +82,7 @@ local function init()
   if not list then
     error("\n" .. err, 0)
   end
+  load_schemas(list)
   plugins = list
   local by_name = {}
   for _, plugin in ipairs(list) do

@@ -242,7 +242,7 @@ local function check_shape(schema)
 end
 
 
---- Loads one plugin's schema: { name, json, functions, file } or nil, text.
+--- Loads one plugin's schema: { name, schema, json, functions, file } or nil, text.
 function _M.load(name)
   local module = "kong.plugins." .. name .. ".schema"
   local file = file_of(module)
@@ -262,7 +262,7 @@ function _M.load(name)
   if not json then
     return nil, format("%s plugin: bad schema: %s", name, _M.locate(file, functions, functions))
   end
-  return { name = name, json = json, functions = functions, file = file }
+  return { name = name, schema = schema, json = json, functions = functions, file = file }
 end
 
 

@@ -296,16 +296,32 @@ sb_schema_process(const sb_schema_t *schema, enum sb_op op, const json_t *input,
     return rc;
 }
 
+/* Fields that a plugin's schema has gained since the row was written show their defaults. */
+static void
+fill_config(const struct sb_node *sub, json_t *row)
+{
+    const struct sb_node *config = sb_node_field(sub, "config");
+    json_t *v = json_object_get(row, "config");
+    sb_pass_t pass = {.op = SB_OP_UPDATE};
+
+    if (config != NULL && json_is_object(v))
+        json_object_set_new(row, "config", sb_fill_record(&pass, config, json_incref(v)));
+}
+
 json_t *
 sb_schema_present(const sb_schema_t *s, const json_t *row)
 {
     json_t *out = json_deep_copy(row), *ttl;
+    const struct sb_node *sub;
     struct sb_node root;
     const char *name = NULL;
     double left;
 
     SB_CHECK_MAGIC(s, SB_SCHEMA_MAGIC);
-    sb_node_merge(&s->root, sb_schema_has_subs(s) ? sub_of(s, json_object_get(row, s->def->subschema_key), &name) : NULL, &root);
+    sub = sb_schema_has_subs(s) ? sub_of(s, json_object_get(row, s->def->subschema_key), &name) : NULL;
+    if (sub != NULL && s->def->subschemas == NULL)
+        fill_config(sub, out);
+    sb_node_merge(&s->root, sub, &root);
     sb_shorthands_echo(&root, out);
     sb_node_merge_free(&root);
     if (s->def->ttl && (ttl = json_object_get(out, "ttl")) != NULL) {
