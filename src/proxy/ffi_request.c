@@ -163,13 +163,13 @@ get_forwarded_scheme(sb_ctx_t *ctx)
 static sb_str_t
 host_only(sb_str_t host, sb_str_t *port)
 {
-    const char *at = host.len != 0 ? memrchr(host.data, '@', host.len) : NULL;
+    const char *at = host.data != NULL ? memrchr(host.data, '@', host.len) : NULL;
     const char *colon;
 
     *port = (sb_str_t){NULL, 0};
     if (at != NULL)
         host = (sb_str_t){at + 1, host.len - (size_t)(at + 1 - host.data)};
-    colon = host.len != 0 ? memrchr(host.data, ':', host.len) : NULL;
+    colon = host.data != NULL ? memrchr(host.data, ':', host.len) : NULL;
     if (colon != NULL && memchr(colon, ']', host.len - (size_t)(colon - host.data)) == NULL) {
         *port = (sb_str_t){colon + 1, host.len - (size_t)(colon + 1 - host.data)};
         host.len = (size_t)(colon - host.data);
