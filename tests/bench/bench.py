@@ -28,6 +28,7 @@ from stats import median, median_interval, table  # noqa: E402
 
 GATEWAY_CPU, LOAD_CPU = 0, 1
 BARE = {"KONG_HEADERS": "off", "KONG_PROXY_ACCESS_LOG": "off", "KONG_ADMIN_ACCESS_LOG": "off"}
+LUA = {"KONG_PLUGINS": "bundled,bench-header", "KONG_LUA_PACKAGE_PATH": f"{harness.ROOT}/tests/bench/lua/?.lua;;"}
 
 
 class Target:
@@ -101,8 +102,7 @@ def make_gateways(work, up, sizes):
     node("full", {}, 1)
     for n in sizes:
         node(f"r{n}", BARE, n)
-    node("lua", dict(BARE, KONG_PLUGINS="bundled,bench-header",
-                     KONG_LUA_PACKAGE_PATH=f"{harness.ROOT}/tests/bench/lua/?.lua;;"), 1, "bench-header")
+    node("lua", dict(BARE, **LUA), 1, "bench-header")
     return nodes
 
 

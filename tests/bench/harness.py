@@ -223,8 +223,8 @@ class Gateway:
             "KONG_UPSTREAM_KEEPALIVE_MAX_REQUESTS": "1000000000",
         })
         self.env.update(settings or {})
-        argv = ["taskset", "-c", str(cpu), self.binary, "start"]
-        done = subprocess.run(argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        done = subprocess.run(pin + [self.binary, "start"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(f"{name} did not start:\n{done.stdout}")
 

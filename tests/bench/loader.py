@@ -12,6 +12,11 @@ class Connection:
     def __init__(self, port):
         self.port, self.sock, self.buf = port, None, b""
 
+    def connect(self):
+        self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buf = b""
+
     def request(self, method, path, body=None):
         data = body.encode() if body else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\n"
@@ -20,11 +25,9 @@ class Connection:
         for attempt in (1, 2):
             try:
                 if self.sock is None:
-                    self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-                    self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self.buf = b""
+                    self.connect()
                 self.sock.sendall(head.encode() + b"\r\n" + data)
-                return self._read(method)
+                return self.read(method)
             except (ConnectionError, BrokenPipeError):
                 self.close()
                 if attempt == 2:
@@ -36,7 +39,7 @@ class Connection:
             raise ConnectionError("closed")
         self.buf += got
 
-    def _read(self, method):
+    def read(self, method):
         while b"\r\n\r\n" not in self.buf:
             self._fill()
         head, self.buf = self.buf.split(b"\r\n\r\n", 1)

@@ -28,7 +28,8 @@ sb_model_fail(sb_err_t *err, int rc, const char *what)
                       rc == MDB_MAP_FULL ? " (the limit of address space, ulimit -v, leaves no room for it)" : "");
 }
 
-/* The map is address space, not memory or disk: as large as the system lets us, which is 64 GiB unless someone limited it. */
+/* The map is address space, not memory or disk: as large as the system lets us, which is 64 GiB unless someone limited it.
+ * (Under valgrind it is EINVAL that says so.) */
 static int
 open_with_map(sb_model_env_t *e, sb_err_t *err)
 {
@@ -36,7 +37,7 @@ open_with_map(sb_model_env_t *e, sb_err_t *err)
     unsigned flags = MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD | (e->writable ? 0 : MDB_RDONLY);
     int rc = ENOMEM;
 
-    for (size_t i = 0; i < sizeof(mib) / sizeof(mib[0]) && rc == ENOMEM; i++) {
+    for (size_t i = 0; i < sizeof(mib) / sizeof(mib[0]) && (rc == ENOMEM || rc == EINVAL); i++) {
         rc = mdb_env_create(&e->env);
         if (rc != 0)
             break;
