@@ -73,28 +73,28 @@ void sb_ffi_worker_ready(void);
 /* ---- chain ---- */
 
 enum {
-    SB_FFI_DONE = 0,  /* the phase's chain is at its end */
-    SB_FFI_STEP = 1,  /* *step is the next Lua step */
-    SB_FFI_EXIT = 2,  /* a response was produced; leave the phase */
-    SB_FFI_WAIT = 3   /* a native step waits: wait on the semaphore given to sb_ffi_wait_on(), then ask again */
+    SB_FFI_DONE = 0, /* the phase's chain is at its end */
+    SB_FFI_STEP = 1, /* *step is the next Lua step */
+    SB_FFI_EXIT = 2, /* a response was produced; leave the phase */
+    SB_FFI_WAIT = 3  /* a native step waits: wait on the semaphore given to sb_ffi_wait_on(), then ask again */
 };
 
 typedef struct sb_ffi_step {
-    uint64_t serial;    /* of the configuration in this worker: never used again for another one */
-    const void *step;   /* opaque; valid during the request */
+    uint64_t serial;  /* of the configuration in this worker: never used again for another one */
+    const void *step; /* opaque; valid during the request */
 } sb_ffi_step;
 
 /* What a step is made of; texts are "" when the instance does not name that entity. */
 typedef struct sb_ffi_step_facts {
-    uint64_t version;   /* (id, version) identifies a configuration */
+    uint64_t version; /* (id, version) identifies a configuration */
     const char *name, *id, *route_id, *service_id, *consumer_id, *ws_id, *instance_name;
-    sb_ffi_str config;  /* JSON */
+    sb_ffi_str config; /* JSON */
 } sb_ffi_step_facts;
 
-/* A Lua hook begins to run for `phase` (enum sb_phase); per chunk in body_filter. 0: the request is not ours. */
+/* A Lua hook begins to run for `phase` (enum sb_phase); per chunk in body_filter. 0: Lua has nothing to do there. */
 int sb_ffi_enter(void *r, int phase);
-/* From access to the response phase. */
-void sb_ffi_begin_response(void *r);
+/* From access to the response phase; 0 when there is an answer already (the service could not be asked). */
+int sb_ffi_begin_response(void *r);
 /* Runs native steps and returns at the next Lua step that has the phase, or at the end. */
 int sb_ffi_chain_next(void *r, int phase, sb_ffi_step *step);
 /* The same in body_filter, where the steps between see the chunk; *changed is set when one of them replaced it. */
@@ -139,20 +139,47 @@ void sb_ffi_free(sb_ffi_str *str);
 /* ---- the request ---- */
 
 enum {
-    SB_FFI_METHOD = 1, SB_FFI_SCHEME, SB_FFI_HOST, SB_FFI_PATH, SB_FFI_RAW_PATH, SB_FFI_URI, SB_FFI_QUERY, SB_FFI_ID,
-    SB_FFI_FORWARDED_SCHEME, SB_FFI_FORWARDED_HOST, SB_FFI_FORWARDED_PATH, SB_FFI_FORWARDED_PREFIX,
-    SB_FFI_CLIENT_IP,     /* the peer's, before real-ip processing */
-    SB_FFI_FORWARDED_IP,  /* after it */
-    SB_FFI_ROUTE, SB_FFI_SERVICE, SB_FFI_CONSUMER, /* entities as JSON */
-    SB_FFI_UPSTREAM_URI, SB_FFI_UPSTREAM_SCHEME, SB_FFI_UPSTREAM_HOST, SB_FFI_BALANCER_IP
+    SB_FFI_METHOD = 1,
+    SB_FFI_SCHEME,
+    SB_FFI_HOST,
+    SB_FFI_PATH,
+    SB_FFI_RAW_PATH,
+    SB_FFI_URI,
+    SB_FFI_QUERY,
+    SB_FFI_ID,
+    SB_FFI_FORWARDED_SCHEME,
+    SB_FFI_FORWARDED_HOST,
+    SB_FFI_FORWARDED_PATH,
+    SB_FFI_FORWARDED_PREFIX,
+    SB_FFI_CLIENT_IP,    /* the peer's, before real-ip processing */
+    SB_FFI_FORWARDED_IP, /* after it */
+    SB_FFI_ROUTE,
+    SB_FFI_SERVICE,
+    SB_FFI_CONSUMER, /* entities as JSON */
+    SB_FFI_UPSTREAM_URI,
+    SB_FFI_UPSTREAM_SCHEME,
+    SB_FFI_UPSTREAM_HOST,
+    SB_FFI_BALANCER_IP
 };
 int sb_ffi_get_str(void *r, int what, sb_ffi_str *out);
 
 enum {
-    SB_FFI_PORT = 1, SB_FFI_FORWARDED_PORT, SB_FFI_HTTP_VERSION /* 9, 10, 11, 20 */, SB_FFI_START_MS,
-    SB_FFI_CLIENT_PORT, SB_FFI_FORWARDED_CLIENT_PORT, SB_FFI_IS_GRPC, SB_FFI_TRUSTED,
-    SB_FFI_SOURCE /* 1 exit, 2 error, 3 service */, SB_FFI_UPSTREAM_STATUS, SB_FFI_PROXIED,
-    SB_FFI_PROXY_LATENCY_MS, SB_FFI_UPSTREAM_LATENCY_MS, SB_FFI_RESPONSE_LATENCY_MS, SB_FFI_RECEIVE_MS, SB_FFI_TRIES,
+    SB_FFI_PORT = 1,
+    SB_FFI_FORWARDED_PORT,
+    SB_FFI_HTTP_VERSION /* 9, 10, 11, 20 */,
+    SB_FFI_START_MS,
+    SB_FFI_CLIENT_PORT,
+    SB_FFI_FORWARDED_CLIENT_PORT,
+    SB_FFI_IS_GRPC,
+    SB_FFI_TRUSTED,
+    SB_FFI_SOURCE /* 1 exit, 2 error, 3 service */,
+    SB_FFI_UPSTREAM_STATUS,
+    SB_FFI_PROXIED,
+    SB_FFI_PROXY_LATENCY_MS,
+    SB_FFI_UPSTREAM_LATENCY_MS,
+    SB_FFI_RESPONSE_LATENCY_MS,
+    SB_FFI_RECEIVE_MS,
+    SB_FFI_TRIES,
     SB_FFI_BALANCER_PORT
 };
 double sb_ffi_get_num(void *r, int what);
@@ -181,7 +208,8 @@ void sb_ffi_upstream_timeouts(void *r, int connect, int send, int read);
 
 /* n-th header that the service sent; 0 when there are no more. */
 int sb_ffi_service_header(void *r, int n, sb_ffi_str *name, sb_ffi_str *value);
-/* Produces the response: rewrite, access, response; in header_filter it replaces what the service sent. Headers set before stay. */
+/* Produces the response: rewrite, access, response; in header_filter it replaces what the service sent. Headers set before stay.
+ * To a gRPC request the body is a message, told in headers. */
 void sb_ffi_exit(void *r, int status, const char *body, size_t len);
 /* The gateway's error response. content_type: one of the gateway's own, NULL: by gRPC, Accept, default. message NULL: the status'
  * default text. */

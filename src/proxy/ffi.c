@@ -9,9 +9,7 @@
 
 #include <dlfcn.h>
 
-static const char cdef_text[] =
 #include "ffi_cdef.inc"
-    ;
 
 const char *
 sb_ffi_cdef(void)
@@ -241,13 +239,19 @@ sb_ffi_enter(void *r, int phase)
     if (ctx == NULL)
         return 0;
     sb_chain_begin(ctx, (enum sb_phase)phase);
-    return 1;
+    /* Before the service is asked the walk may end in a capture; afterwards only Lua steps are a reason to be here. */
+    return phase == SB_PHASE_REWRITE || phase == SB_PHASE_ACCESS || (ctx->lua_phases & SB_PHASE_BIT(phase)) != 0;
 }
 
-void
+int
 sb_ffi_begin_response(void *r)
 {
-    sb_chain_begin(sb_ctx(r), SB_PHASE_RESPONSE);
+    sb_ctx_t *ctx = sb_ctx(r);
+
+    if (ctx->exited)
+        return 0;
+    sb_chain_begin(ctx, SB_PHASE_RESPONSE);
+    return 1;
 }
 
 static int

@@ -77,8 +77,16 @@ sb_ffi_change_take(char id[37])
 /* ---- the thread that follows changes ---- */
 
 static void
+wake_later(ngx_event_t *ev)
+{
+    wake();
+}
+
+/* Called between two turns of the event loop, where a posted event would wait for the next timer: so make that one soon. */
+static void
 watcher_closed(ngx_event_t *ev)
 {
+    static ngx_event_t soon;
     ngx_connection_t *c = ev->data;
 
     if (!c->close)
@@ -86,7 +94,9 @@ watcher_closed(ngx_event_t *ev)
     changes.watcher = NULL;
     c->fd = (ngx_socket_t)-1;
     ngx_free_connection(c);
-    wake();
+    soon.handler = wake_later;
+    soon.log = ngx_cycle->log;
+    ngx_add_timer(&soon, 1);
 }
 
 static void

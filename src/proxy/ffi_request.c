@@ -354,22 +354,7 @@ port_of(sb_str_t text)
 static double
 num_port(sb_ctx_t *ctx)
 {
-    ngx_connection_t *c = ctx->r->connection;
-
-    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK)
-        return -1;
-    return ngx_inet_get_port(c->local_sockaddr);
-}
-
-static double
-mapped_port(double port)
-{
-    const sb_port_map_t *map = sb_conf->port_maps != NULL ? sb_conf->port_maps->elts : NULL;
-
-    for (ngx_uint_t i = 0; map != NULL && i < sb_conf->port_maps->nelts; i++)
-        if (map[i].from == (in_port_t)port)
-            return map[i].to;
-    return port;
+    return sb_request_port(ctx);
 }
 
 static double
@@ -383,7 +368,7 @@ num_forwarded_port(sb_ctx_t *ctx)
     if (host.data != NULL)
         host_only(host, &in_host);
     port = port_of(in_host);
-    return port > 0 ? port : mapped_port(num_port(ctx));
+    return port > 0 ? port : sb_forwarded_port(ctx);
 }
 
 static double

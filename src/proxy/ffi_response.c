@@ -178,7 +178,12 @@ answer(sb_ctx_t *ctx, int status, sb_str_t content_type, sb_str_t body, enum sb_
 void
 sb_ffi_exit(void *r, int status, const char *body, size_t len)
 {
-    answer(sb_ctx(r), status, (sb_str_t){NULL, 0}, (sb_str_t){body, len}, SB_SOURCE_EXIT);
+    sb_ctx_t *ctx = sb_ctx(r);
+    sb_str_t text = {body, len}, type = {NULL, 0};
+
+    if (sb_ffi_get_num(r, SB_FFI_IS_GRPC) == 1)
+        sb_error_body(ctx, SB_ERROR_GRPC, status, text, &type, &text);
+    answer(ctx, status, type, text, SB_SOURCE_EXIT);
 }
 
 static enum sb_error_type

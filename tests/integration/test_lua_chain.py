@@ -2,7 +2,7 @@
 import pytest
 
 from lua_support import change, create, lua_entries, package_path, service_and_route
-from support import wait_for
+from support import state_of, wait_for
 
 # Notes every phase in a list that all tracers of a request share, and shows the list as a header and in the log.
 TRACER = """
@@ -262,3 +262,15 @@ def test_init_worker_and_configure(gateway, plugin, echo_server):
 def test_probe_plugins_load(gateway, echo_server):
     gw = gateway(plugins="bundled,probe,probe-response", lua_package_path=package_path("probe", "probe-response"))
     assert gw.admin.get("/").json()["plugins"]["available_on_server"]["probe"]
+
+
+def test_workers_with_lua_plugins_end_soon_after_a_reload(gateway, plugin, echo_server):
+    """The thread that follows configuration changes must not keep an old worker alive."""
+    gw = gateway(plugins="bundled,show", lua_package_path=plugin("show", FOLLOW, SHOW_SCHEMA), nginx_worker_processes=1)
+    service, _ = service_and_route(gw, echo_server.url)
+    create(gw, f"/services/{service['id']}/plugins", name="show", config={"label": "a"})
+    old = gw.workers()
+    gw.reload()
+    gw.proxy.close()
+    wait_for(lambda: not any(state_of(pid) for pid in old), "the old worker to end", timeout=20)
+    assert gw.proxy.get("/s").headers["X-Seen"] == "1 a"

@@ -321,6 +321,14 @@ def test_response_arguments(probe, call, text):
     assert str(raised.value).startswith("probe:2:")
 
 
+def test_exit_of_a_grpc_request(node, probe):
+    probe.configure(access="kong.response.exit(403, { message = 'not you' })")
+    result = subprocess.run(["curl", "-sk", "--http2", "-i", "-H", "Content-Type: application/grpc", f"https://127.0.0.1:{node.tls_port}/probe"],
+                            capture_output=True, text=True, timeout=30)
+    head = result.stdout.lower()
+    assert "grpc-status: 7" in head and "grpc-message: not you" in head and "content-type: application/grpc" in head
+
+
 def test_exit_in_header_filter_replaces_the_answer(probe):
     probe.configure(header_filter="kong.response.exit(207, { message = 'changed' }, { ['X-New'] = '1' })")
     answer = probe.request(path="?size=100000")
@@ -393,6 +401,14 @@ def test_response_phase_may_wait(node, probe_response):
 def test_response_phase_error(probe_response):
     probe_response.configure(response="ngx.header['X-Partly'] = '1'")
     assert probe_response.request(path="?close=1").status_code == 502
+
+
+def test_response_phase_when_the_service_cannot_be_asked(node, plugin):
+    service = create(node, "/services", name="nowhere", url="http://name.invalid")
+    route = create(node, f"/services/{service['id']}/routes", paths=["/nowhere"])
+    create(node, f"/routes/{route['id']}/plugins", name="probe-response", config={"response": "ngx.header['X-Ran'] = '1'"})
+    answer = node.proxy.get("/nowhere")
+    assert answer.status_code == 503 and answer.json()["message"] == "name resolution failed" and "X-Ran" not in answer.headers
 
 
 def test_response_phase_with_bodies(probe_response):

@@ -256,6 +256,9 @@ local function new(configuration)
     if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
       error("body must be a nil, string or table", 2)
     end
+    if type(body) == "table" and num(r, C.SB_FFI_IS_GRPC) == 1 and type(body.message) == "string" then
+      body = body.message
+    end
     local json = type(body) == "table"
     if json then
       local err

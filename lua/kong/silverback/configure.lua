@@ -15,13 +15,15 @@ local ngx = ngx
 
 local _M = {}
 
+local CATCH_UP_SECONDS = 30
+
 local id_buf = ffi.new("char[37]")
 local version_buf = ffi.new("uint64_t[1]")
 
 local handlers = {} -- plugin name → plugin, those with configure
 local rows = {}     -- plugin name → { [plugin id] = conf }, of those
 local name_of = {}  -- plugin id → name, of those
-local running = false
+local running = 0      -- until when a catch_up has the right to run alone; 0: none runs
 
 
 local function call(plugin)
@@ -98,12 +100,13 @@ local function apply_everything(touched)
 end
 
 
--- Takes what waits. A change that arrives while handlers run is seen by the next call.
+-- Takes what waits. A change that arrives while handlers run is seen by the next call. A handler may yield and never come back
+-- (its request ended), so the right to run alone expires.
 function _M.catch_up()
-  if running then
+  if running > ngx.now() then
     return
   end
-  running = true
+  running = ngx.now() + CATCH_UP_SECONDS
   local touched = {}
   local kind = C.sb_ffi_change_take(id_buf)
   while kind ~= 0 do
@@ -119,7 +122,7 @@ function _M.catch_up()
       call(plugin)
     end
   end
-  running = false
+  running = 0
 end
 
 
@@ -134,7 +137,7 @@ local function follow(premature)
     if sema:wait(3600) and not ngx.worker.exiting() then
       local ok, err = pcall(_M.catch_up)
       if not ok then
-        running = false
+        running = 0
         ngx.log(ngx.ERR, "[kong] following configuration changes failed: ", err)
       end
     end

@@ -209,8 +209,7 @@ local function respond(st, r)
     C.sb_ffi_fail(r)
     return
   end
-  C.sb_ffi_begin_response(r)
-  if run_chain(st, r, RESPONSE, "response") then
+  if C.sb_ffi_begin_response(r) == 1 and run_chain(st, r, RESPONSE, "response") then
     C.sb_ffi_capture_commit(r)
   end
 end
