@@ -268,7 +268,7 @@ add_rock_trees(sb_buf_t *b, const char *const *patterns, const char *sub)
                       home != NULL ? sb_asprintf("%s/.luarocks/%s/lua/5.1", home, sub) : NULL};
 
     for (size_t t = 0; t < 3; t++) {
-        if (trees[t] != NULL && (t < 2 || access(trees[t], F_OK) == 0))
+        if (t < 2 || (trees[t] != NULL && access(trees[t], F_OK) == 0))
             for (const char *const *p = patterns; *p != NULL; p++)
                 add_path(b, trees[t], *p);
         free(trees[t]);

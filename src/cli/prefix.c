@@ -240,27 +240,57 @@ run_command(char *const argv[])
     return pid > 0 && waitpid(pid, &status, 0) == pid ? status : -1;
 }
 
+/* The new copy takes the old one's place only when it is complete: a running node may be reading it. */
+static int
+copy_lua(const char *from, const char *to)
+{
+    char *source = sb_asprintf("%s/.", from), *fresh = sb_asprintf("%s.new", to), *stale = sb_asprintf("%s.old", to);
+    char *const clear[] = {"rm", "-rf", fresh, stale, NULL}, *const copy[] = {"cp", "-rL", source, fresh, NULL};
+    char *const open_up[] = {"chmod", "-R", "a+rX", fresh, NULL};
+    bool ok = run_command(clear) == 0 && mkdir(fresh, 0755) == 0 && run_command(copy) == 0 && run_command(open_up) == 0;
+
+    if (ok) {
+        rename(to, stale); /* need not be there */
+        ok = rename(fresh, to) == 0;
+        run_command(clear);
+    }
+    free(source);
+    free(fresh);
+    free(stale);
+    return ok ? SB_OK : SB_ERROR;
+}
+
 /* A clone below /root cannot be read by the workers: they get a copy in the prefix. */
 static int
 stage_lua(const char *prefix, const sb_owner_t *owner, sb_err_t *err)
 {
     const char *from = sb_paths_get()->lua;
-    char *to, *source;
-    int rc = SB_OK;
+    char *to;
 
+    /* After the first time `from` is the copy: a new one is for whoever starts next. */
     if (geteuid() != 0 || access(from, F_OK) != 0 || readable_by(from, owner))
         return SB_OK;
     to = sb_asprintf("%s/lua", prefix);
-    source = sb_asprintf("%s/.", from);
-    char *const copy[] = {"cp", "-rL", source, to, NULL}, *const open_up[] = {"chmod", "-R", "a+rX", to, NULL};
-    char *const drop[] = {"rm", "-rf", to, NULL};
-    if (run_command(drop) != 0 || mkdir(to, 0755) != 0 || run_command(copy) != 0 || run_command(open_up) != 0)
-        rc = sb_err_set(err, 0, "could not copy %s to %s", from, to);
-    else
+    if (copy_lua(from, to) == SB_OK) {
         sb_paths_use_lua(to); /* kept */
-    if (rc != SB_OK)
-        free(to);
-    free(source);
+        return SB_OK;
+    }
+    sb_err_set(err, 0, "could not copy %s to %s", from, to);
+    free(to);
+    return SB_ERROR;
+}
+
+/* Workers that cannot reach their own prefix would only say so in many confusing ways. */
+static int
+check_reach(const char *prefix, const sb_owner_t *owner, sb_err_t *err)
+{
+    char *path = sb_asprintf("%s/run", prefix);
+    int rc = SB_OK;
+
+    if (geteuid() == 0 && !readable_by(path, owner))
+        rc = sb_err_set(err, 0, "the prefix %s cannot be reached by the workers' user '%s'; choose another prefix or nginx_user", prefix,
+                        owner->name);
+    free(path);
     return rc;
 }
 
@@ -311,8 +341,10 @@ sb_prefix_prepare(const sb_settings_t *s, sb_err_t *err)
         rc = make_folders(prefix, &owner, err);
     if (rc == SB_OK) {
         hand_over(prefix, &owner);
-        rc = make_certificates(s, err);
+        rc = check_reach(prefix, &owner, err);
     }
+    if (rc == SB_OK)
+        rc = make_certificates(s, err);
     if (rc == SB_OK)
         rc = combine_trusted(s, err);
     if (rc == SB_OK)

@@ -1,4 +1,5 @@
 """The verbs: outputs, exit codes and complaints, in the interface's words."""
+import os
 import re
 
 import pytest
@@ -101,6 +102,17 @@ def test_prepare_fails(node):
     r = node.run("prepare", "-p", str(node.prefix / "file"))
     assert r.returncode == 1
     assert r.stderr.startswith(f"Error: could not prepare Kong prefix at {node.prefix}/file: ")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's workers are somebody else")
+def test_prefix_out_of_reach(node):
+    """Workers that cannot enter the prefix: said at once."""
+    node.prefix.chmod(0o700)
+    r = node.run("start")
+    node.prefix.chmod(0o755)
+    assert r.returncode == 1
+    assert f"the prefix {node.prefix} cannot be reached by the workers' user" in r.stderr
+    assert not node.processes()
 
 
 def test_check(node):

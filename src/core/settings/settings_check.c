@@ -94,7 +94,7 @@ derive_prefix(sb_settings_t *s)
     char cwd[PATH_MAX], *path;
     size_t len;
 
-    if (v->text == NULL || v->text[0] == '\0')
+    if (v->text[0] == '\0')
         set(s, "prefix", "/usr/local/kong/");
     if (v->text[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
         path = sb_strdup_len(v->text, strlen(v->text));
