@@ -67,7 +67,7 @@ fits(const sb_uuid_t *of_step, const sb_uuid_t *of_request)
 static int
 specificity(const sb_step_t *s)
 {
-    static const int rank[8] = {/* global */ 0, /* service */ 1, /* route */ 2, /* route+service */ 4,
+    static const int rank[8] = {/* global */ 0,   /* service */ 1,  /* route */ 2,  /* route+service */ 4,
                                 /* consumer */ 3, /* +service */ 5, /* +route */ 6, /* all */ 7};
 
     return rank[(same(&s->scope_service, &no_uuid) ? 0 : 1) + (same(&s->scope_route, &no_uuid) ? 0 : 2) +
@@ -273,8 +273,7 @@ consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
         bool set;
     } kept[KEPT];
     sb_service_t *service = ctx->plan->service;
-    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, ctx->plan->serial,
-                         service != NULL ? service->plugins_epoch : 0};
+    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, ctx->plan->serial, service != NULL ? service->plugins_epoch : 0};
     size_t at = (consumer->b[15] ^ (ctx->route.route.b[15] * 7u) ^ consumer->b[7]) % KEPT;
     struct scope scope = {&ctx->route.route, service != NULL ? &service->node.id : NULL, consumer};
 

@@ -67,8 +67,8 @@ static const struct {
     const char *mime;
     enum sb_error_type type;
 } mimes[] = {
-    {"application/json", SB_ERROR_JSON}, {"text/html", SB_ERROR_HTML},    {"application/xml", SB_ERROR_XML},
-    {"text/plain", SB_ERROR_PLAIN},      {"*/*", SB_ERROR_JSON},          {"application/*", SB_ERROR_JSON},
+    {"application/json", SB_ERROR_JSON}, {"text/html", SB_ERROR_HTML}, {"application/xml", SB_ERROR_XML},
+    {"text/plain", SB_ERROR_PLAIN},      {"*/*", SB_ERROR_JSON},       {"application/*", SB_ERROR_JSON},
     {"text/*", SB_ERROR_PLAIN},
 };
 
@@ -186,8 +186,10 @@ static const char *const templates[] = {
 };
 
 static const char *const content_types[] = {
-    [SB_ERROR_JSON] = "application/json; charset=utf-8", [SB_ERROR_HTML] = "text/html; charset=utf-8",
-    [SB_ERROR_XML] = "application/xml; charset=utf-8",   [SB_ERROR_PLAIN] = "text/plain; charset=utf-8",
+    [SB_ERROR_JSON] = "application/json; charset=utf-8",
+    [SB_ERROR_HTML] = "text/html; charset=utf-8",
+    [SB_ERROR_XML] = "application/xml; charset=utf-8",
+    [SB_ERROR_PLAIN] = "text/plain; charset=utf-8",
     [SB_ERROR_GRPC] = "application/grpc",
 };
 
@@ -215,8 +217,8 @@ expand(ngx_pool_t *pool, sb_str_t template, sb_str_t message, sb_str_t id)
 static int
 grpc_status(int status)
 {
-    static const int map[][2] = {{200, 0},  {400, 3},  {401, 16}, {403, 7},  {404, 5},  {409, 6},
-                                 {429, 8},  {499, 1},  {500, 13}, {501, 12}, {503, 14}, {504, 4}};
+    static const int map[][2] = {{200, 0}, {400, 3}, {401, 16}, {403, 7},  {404, 5},  {409, 6},
+                                 {429, 8}, {499, 1}, {500, 13}, {501, 12}, {503, 14}, {504, 4}};
 
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
         if (map[i][0] == status)

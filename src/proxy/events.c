@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define PAUSE_MIN 50u
-#define PAUSE_MAX 2000u
+#define PAUSE_MIN      50u
+#define PAUSE_MAX      2000u
 #define LINE_MAX_BYTES (64u * 1024 * 1024)
 
 struct call {
@@ -230,9 +230,12 @@ on_retry(ngx_event_t *ev)
 void
 sb_events_start(ngx_cycle_t *cycle)
 {
+    static ngx_connection_t dummy = {.fd = -1}; /* debug logs print the descriptor of a timer's connection */
+
     line.pause = PAUSE_MIN;
     line.retry.handler = on_retry;
     line.retry.log = cycle->log;
+    line.retry.data = &dummy;
     line.retry.cancelable = 1;
     ngx_add_timer(&line.retry, 0);
 }

@@ -11,12 +11,12 @@
 /* One attempt, as logs list it. */
 typedef struct sb_try {
     struct sb_try *next;
-    ngx_msec_t start, end;     /* of choosing the address */
-    int64_t start_ns;          /* wall clock, nanoseconds */
+    ngx_msec_t start, end; /* of choosing the address */
+    int64_t start_ns;      /* wall clock, nanoseconds */
     ngx_str_t ip;
     in_port_t port;
-    uint8_t state;             /* 0: fine; NGX_PEER_NEXT, NGX_PEER_FAILED */
-    uint16_t code;             /* HTTP status of a failed try, 0: none */
+    uint8_t state; /* 0: fine; NGX_PEER_NEXT, NGX_PEER_FAILED */
+    uint16_t code; /* HTTP status of a failed try, 0: none */
 } sb_try_t;
 
 struct sb_exchange {
@@ -26,27 +26,27 @@ struct sb_exchange {
 
     /* where to */
     bool tls;
-    sb_ups_t *ups;             /* referenced; NULL: one host */
-    sb_endpoint_t own;         /* a plugin's target */
+    sb_ups_t *ups;     /* referenced; NULL: one host */
+    sb_endpoint_t own; /* a plugin's target */
     sb_pool_t *own_pool;
     const sb_endpoint_t *endpoint;
-    uint64_t *tried;           /* bits of targets, with ups */
-    sb_addr_t addr;            /* of this try, with port */
-    ngx_str_t name;            /* "ip:port" */
-    sb_kpool_t *kpool;         /* referenced when kpool_own */
+    uint64_t *tried;   /* bits of targets, with ups */
+    sb_addr_t addr;    /* of this try, with port */
+    ngx_str_t name;    /* "ip:port" */
+    sb_kpool_t *kpool; /* referenced when kpool_own */
     bool kpool_own, prepared;
-    sb_str_t host;             /* the Host header sent */
+    sb_str_t host; /* the Host header sent */
     int retries;
-    size_t picks;              /* targets looked at before the first try */
-    const char *why;           /* what kept the last of them from having an address */
+    size_t picks;    /* targets looked at before the first try */
+    const char *why; /* what kept the last of them from having an address */
     sb_query_t query;
-    sb_try_t first, *last;     /* first: the list's head; last NULL: none yet */
+    sb_try_t first, *last; /* first: the list's head; last NULL: none yet */
 
     /* parsing and writing */
     ngx_http_status_t status;
     ngx_http_chunked_t chunked;
     bool chunked_request, head_sent;
-    ngx_chain_t *free, *busy;  /* of the chunked request body */
+    ngx_chain_t *free, *busy; /* of the chunked request body */
 };
 
 /* peer.c. Chooses the first address. NGX_OK; NGX_AGAIN: a name is being resolved, x->ready will be called; NGX_DECLINED: the error is

@@ -10,7 +10,10 @@ static const struct {
     sb_str_t name;
     size_t offset;
 } out_members[] = {
-#define MEMBER(text, member) {{(text), sizeof(text) - 1}, offsetof(ngx_http_headers_out_t, member)}
+#define MEMBER(text, member)                                                                                                               \
+    {                                                                                                                                      \
+        {(text), sizeof(text) - 1}, offsetof(ngx_http_headers_out_t, member)                                                               \
+    }
     MEMBER("server", server),
     MEMBER("date", date),
     MEMBER("location", location),

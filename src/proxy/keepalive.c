@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define BUCKETS 1024
+#define BUCKETS    1024
+#define SESSION_MS 300000 /* how long a pool outlives its last connection for its TLS session */
 
 struct sb_kpool {
     sb_kpool_t *next; /* in its bucket */
@@ -40,8 +41,7 @@ hash_of(const struct sockaddr *sa, socklen_t len, sb_str_t key)
     return ngx_murmur_hash2((u_char *)sa, len) ^ ngx_murmur_hash2((u_char *)key.data, key.len);
 }
 
-static void
-expire(ngx_event_t *ev);
+static void expire(ngx_event_t *ev);
 
 sb_kpool_t *
 sb_kpool_get(const struct sockaddr *sa, socklen_t len, sb_str_t key)
@@ -51,7 +51,8 @@ sb_kpool_get(const struct sockaddr *sa, socklen_t len, sb_str_t key)
 
     for (p = *bucket; p != NULL; p = p->next) {
         if (p->hash == hash && p->sa_len == len && memcmp(&p->sa, sa, len) == 0 && sb_str_eq(p->key, key)) {
-            p->refs++;
+            if (p->refs++ == 0 && p->timer.timer_set)
+                ngx_del_timer(&p->timer); /* it was kept for its session only */
             return p;
         }
     }
@@ -72,13 +73,11 @@ sb_kpool_get(const struct sockaddr *sa, socklen_t len, sb_str_t key)
     return p;
 }
 
-void
-sb_kpool_unref(sb_kpool_t *pool)
+static void
+free_kpool(sb_kpool_t *pool)
 {
     sb_kpool_t **at = &buckets[pool->hash % BUCKETS];
 
-    if (--pool->refs != 0)
-        return;
     while (*at != pool)
         at = &(*at)->next;
     *at = pool->next;
@@ -87,6 +86,17 @@ sb_kpool_unref(sb_kpool_t *pool)
     SSL_SESSION_free(pool->session);
     free((char *)pool->key.data);
     free(pool);
+}
+
+void
+sb_kpool_unref(sb_kpool_t *pool)
+{
+    if (--pool->refs != 0)
+        return;
+    if (pool->session == NULL || ngx_exiting || ngx_terminate)
+        free_kpool(pool);
+    else
+        ngx_add_timer(&pool->timer, SESSION_MS);
 }
 
 SSL_SESSION *
@@ -140,6 +150,10 @@ expire(ngx_event_t *ev)
 {
     sb_kpool_t *pool = ev->data;
 
+    if (pool->refs == 0) {
+        free_kpool(pool);
+        return;
+    }
     pool->refs++; /* ours, while connections leave it */
     while (!ngx_queue_empty(&pool->idle)) {
         struct parked *oldest = ngx_queue_data(ngx_queue_last(&pool->idle), struct parked, link);

@@ -172,8 +172,8 @@ redirect_to_https(sb_ctx_t *ctx)
 {
     ngx_http_request_t *r = ctx->r;
     sb_cstr told = sb_ctx_trusted(ctx) ? sb_request_header(ctx, "x-forwarded-host", 0) : (sb_cstr){NULL, 0};
-    sb_str_t host = told.data != NULL ? (sb_str_t){told.data, told.len}
-                                      : (sb_str_t){(char *)r->headers_in.server.data, r->headers_in.server.len};
+    sb_str_t host =
+        told.data != NULL ? (sb_str_t){told.data, told.len} : (sb_str_t){(char *)r->headers_in.server.data, r->headers_in.server.len};
     size_t len = sizeof("https://") - 1 + host.len + r->unparsed_uri.len;
     u_char *text = ngx_pnalloc(r->pool, len);
 

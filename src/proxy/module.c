@@ -336,8 +336,8 @@ static ngx_command_t commands[] = {
 static ngx_http_module_t module_ctx = {sb_variables_add, postconfiguration, create_main_conf, NULL, NULL, NULL,
                                        create_loc_conf,  merge_loc_conf};
 
-SB_EXPORT ngx_module_t ngx_http_silverback_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE, NULL, NULL, NULL,
-                                                     NULL,          NULL,        NULL,     NULL,            NGX_MODULE_V1_PADDING};
+SB_EXPORT ngx_module_t ngx_http_silverback_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE,      NULL, NULL, NULL, NULL,
+                                                     NULL,          NULL,        NULL,     NGX_MODULE_V1_PADDING};
 
 SB_EXPORT ngx_module_t *ngx_modules[] = {&ngx_http_silverback_module, NULL};
 SB_EXPORT char *ngx_module_names[] = {"ngx_http_silverback_module", NULL};

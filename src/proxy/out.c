@@ -53,8 +53,8 @@ postconfiguration(ngx_conf_t *cf)
 
 static ngx_http_module_t module_ctx = {NULL, postconfiguration, NULL, NULL, NULL, NULL, NULL, NULL};
 
-SB_EXPORT ngx_module_t ngx_http_silverback_out_module = {NGX_MODULE_V1, &module_ctx, NULL, NGX_HTTP_MODULE, NULL, NULL, init_process,
-                                                         NULL, NULL, exit_process, NULL, NGX_MODULE_V1_PADDING};
+SB_EXPORT ngx_module_t ngx_http_silverback_out_module = {NGX_MODULE_V1, &module_ctx, NULL, NGX_HTTP_MODULE, NULL, NULL,
+                                                         init_process,  NULL,        NULL, exit_process,    NULL, NGX_MODULE_V1_PADDING};
 
 SB_EXPORT ngx_module_t *ngx_modules[] = {&ngx_http_silverback_out_module, NULL};
 SB_EXPORT char *ngx_module_names[] = {"ngx_http_silverback_out_module", NULL};

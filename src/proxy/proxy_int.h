@@ -36,59 +36,66 @@ typedef struct sb_service sb_service_t;
 typedef struct sb_plan sb_plan_t;
 typedef struct sb_request sb_ctx_t; /* request.h's sb_request_t is this */
 
-#define SB_EXPORT __attribute__((visibility("default")))
+#define SB_EXPORT           __attribute__((visibility("default")))
 #define SB_PHASE_BIT(phase) (1u << (phase))
 
 /* ------------------------------------------------------------------ configuration (module.c) */
 
 /* What the `headers` setting allows. */
 enum sb_header_bit {
-    SB_H_SERVER = 1, SB_H_VIA = 2, SB_H_PROXY_LATENCY = 4, SB_H_RESPONSE_LATENCY = 8, SB_H_UPSTREAM_LATENCY = 16,
-    SB_H_UPSTREAM_STATUS = 32, SB_H_REQUEST_ID = 64
+    SB_H_SERVER = 1,
+    SB_H_VIA = 2,
+    SB_H_PROXY_LATENCY = 4,
+    SB_H_RESPONSE_LATENCY = 8,
+    SB_H_UPSTREAM_LATENCY = 16,
+    SB_H_UPSTREAM_STATUS = 32,
+    SB_H_REQUEST_ID = 64
 };
 
 enum sb_error_type { SB_ERROR_JSON, SB_ERROR_HTML, SB_ERROR_XML, SB_ERROR_PLAIN, SB_ERROR_GRPC };
 
-typedef struct sb_port_map { in_port_t from, to; } sb_port_map_t;
+typedef struct sb_port_map {
+    in_port_t from, to;
+} sb_port_map_t;
 
 /* One per nginx cycle, read-only once parsed. */
 typedef struct sb_conf {
     ngx_str_t prefix;
     sb_settings_t *settings;
-    uint32_t headers;               /* sb_header_bits */
-    bool upstream_request_id;       /* headers_upstream */
+    uint32_t headers;         /* sb_header_bits */
+    bool upstream_request_id; /* headers_upstream */
     bool debug_header;
-    ngx_array_t *trusted;           /* of ngx_cidr_t; NULL: none */
-    ngx_int_t realip_index;         /* variable $realip_remote_addr, with trusted */
-    ngx_array_t *port_maps;         /* of sb_port_map_t; NULL: none */
+    ngx_array_t *trusted;   /* of ngx_cidr_t; NULL: none */
+    ngx_int_t realip_index; /* variable $realip_remote_addr, with trusted */
+    ngx_array_t *port_maps; /* of sb_port_map_t; NULL: none */
     ngx_uint_t keepalive_size, keepalive_requests;
     ngx_msec_t keepalive_timeout;
-    size_t plan_bytes;              /* limit of the plan cache */
+    size_t plan_bytes;                /* limit of the plan cache */
     enum sb_error_type error_default; /* error_default_type */
-    sb_str_t error_template[4];     /* by type, from error_template_*; data NULL: the built-in one */
-    void **location[2];             /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
-    ngx_http_upstream_conf_t *proxy; /* the proxy module's configuration of location[0], template of each service's */
+    sb_str_t error_template[4];       /* by type, from error_template_*; data NULL: the built-in one */
+    void **location[2];               /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
+    ngx_http_upstream_conf_t *proxy;  /* the proxy module's configuration of location[0], template of each service's */
 } sb_conf_t;
-extern sb_conf_t *sb_conf;          /* of the cycle that this worker runs */
+extern sb_conf_t *sb_conf; /* of the cycle that this worker runs */
 
 typedef struct sb_loc_conf {
-    ngx_flag_t proxy;               /* answers from here carry the gateway's headers and error bodies */
-    ngx_int_t error;                /* silverback_error: the code that led here */
+    ngx_flag_t proxy; /* answers from here carry the gateway's headers and error bodies */
+    ngx_int_t error;  /* silverback_error: the code that led here */
 } sb_loc_conf_t;
 
 sb_conf_t *sb_conf_of(ngx_cycle_t *cycle);
 
 /* module.c registers these. */
-ngx_int_t sb_rewrite_handler(ngx_http_request_t *r);  /* phases.c */
+ngx_int_t sb_rewrite_handler(ngx_http_request_t *r); /* phases.c */
 ngx_int_t sb_access_handler(ngx_http_request_t *r);
-ngx_int_t sb_content_handler(ngx_http_request_t *r);  /* content.c */
+ngx_int_t sb_content_handler(ngx_http_request_t *r); /* content.c */
 ngx_int_t sb_error_handler(ngx_http_request_t *r);
 ngx_int_t sb_log_handler(ngx_http_request_t *r);
-ngx_int_t sb_variables_add(ngx_conf_t *cf);           /* variables.c */
-void sb_filters_install(void);                        /* filters.c */
-ngx_int_t sb_out_header_filter(ngx_http_request_t *r); /* response_headers.c, through the out module */
+ngx_int_t sb_variables_add(ngx_conf_t *cf);                                      /* variables.c */
+void sb_filters_install(void);                                                   /* filters.c */
+ngx_int_t sb_out_header_filter(ngx_http_request_t *r);                           /* response_headers.c, through the out module */
 ngx_int_t sb_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us); /* peer.c */
-ngx_int_t sb_worker_init(ngx_cycle_t *cycle);         /* worker.c */
+ngx_int_t sb_worker_init(ngx_cycle_t *cycle);                                    /* worker.c */
 void sb_worker_exit(ngx_cycle_t *cycle);
 
 /* ------------------------------------------------------------------ steps and chains (chain.c) */
@@ -98,7 +105,7 @@ void sb_worker_exit(ngx_cycle_t *cycle);
  * it. Immutable. Text members are NUL-terminated; "" when the instance does not name that entity.
  */
 struct sb_step {
-    sb_node_t node;                 /* in the table of steps, until a newer version takes its place */
+    sb_node_t node; /* in the table of steps, until a newer version takes its place */
     uint32_t refs;
     int priority;
     uint32_t phases;                /* SB_PHASE_BIT()s that the plugin has a handler for */
@@ -111,16 +118,16 @@ struct sb_step {
     char id_text[SB_UUID_TEXT + 1];
     char route_id[SB_UUID_TEXT + 1], service_id[SB_UUID_TEXT + 1], consumer_id[SB_UUID_TEXT + 1], ws_id[SB_UUID_TEXT + 1];
     sb_uuid_t scope_route, scope_service, scope_consumer;
-    const char *instance_name;      /* "" when none */
-    sb_str_t config;                /* JSON text of "config", NUL-terminated behind len */
-    sb_pool_t *pool;                /* holds all of this */
+    const char *instance_name; /* "" when none */
+    sb_str_t config;           /* JSON text of "config", NUL-terminated behind len */
+    sb_pool_t *pool;           /* holds all of this */
 };
 
 /* The steps of a scope, highest priority first, ties by name descending; one per plugin name. */
 struct sb_chain {
     uint32_t refs;
-    uint32_t phases;                /* union of the steps' phases */
-    uint32_t lua_phases;            /* the same over Lua steps only */
+    uint32_t phases;     /* union of the steps' phases */
+    uint32_t lua_phases; /* the same over Lua steps only */
     uint32_t n;
     sb_step_t *steps[];
 };
@@ -170,8 +177,8 @@ size_t sb_steps_released(uint64_t *serials, size_t max);
 
 /* What the Lua side gives us; set by ffi.c when it is in use, members may be NULL. */
 typedef struct sb_lua_hooks {
-    bool in_use;                    /* a Lua plugin is enabled: the Lua locations exist */
-    bool defer_ready;               /* readiness waits for sb_worker_lua_ready() */
+    bool in_use;      /* a Lua plugin is enabled: the Lua locations exist */
+    bool defer_ready; /* readiness waits for sb_worker_lua_ready() */
     /* An event of the model, in order, on the event loop, no read transaction open. Runs Lua only if it must. */
     void (*event)(uint64_t seq, const json_t *event);
     /* The event log was lost: everything may have changed. */
@@ -185,40 +192,40 @@ extern sb_lua_hooks_t sb_lua_hooks;
 
 /* Something a connection can be made to. */
 typedef struct sb_endpoint {
-    sb_str_t host;                  /* name or IP text, without brackets */
-    sb_str_t host_port;             /* the Host header that names it: IPv6 in brackets, always with the port */
-    size_t host_only;               /* how much of host_port is without the port */
+    sb_str_t host;      /* name or IP text, without brackets */
+    sb_str_t host_port; /* the Host header that names it: IPv6 in brackets, always with the port */
+    size_t host_only;   /* how much of host_port is without the port */
     uint16_t port;
-    bool literal;                   /* host is an IP address: addr, text and pool are set */
-    sb_addr_t addr;                 /* with port */
-    ngx_str_t text;                 /* "ip:port" as logs name it */
-    struct sb_kpool *pool;          /* idle connections to it; referenced */
+    bool literal;          /* host is an IP address: addr, text and pool are set */
+    sb_addr_t addr;        /* with port */
+    ngx_str_t text;        /* "ip:port" as logs name it */
+    struct sb_kpool *pool; /* idle connections to it; referenced */
 } sb_endpoint_t;
 
 /* An upstream entity: a host name that stands for targets. */
 typedef struct sb_ups {
-    sb_node_t node;                 /* in the table of upstreams, until stale */
+    sb_node_t node; /* in the table of upstreams, until stale */
     uint32_t refs;
     bool stale;
-    sb_str_t host_header;           /* len 0: none */
-    sb_balancer_t *balancer;        /* NULL: no targets */
+    sb_str_t host_header;    /* len 0: none */
+    sb_balancer_t *balancer; /* NULL: no targets */
     size_t n;
     sb_endpoint_t *targets;
     sb_pool_t *pool;
 } sb_ups_t;
 
 struct sb_service {
-    sb_node_t node;                 /* in the table of services, until stale */
+    sb_node_t node; /* in the table of services, until stale */
     uint32_t refs;
     bool stale, tls;
-    uint16_t protocol;              /* one enum sb_route_protocol bit */
+    uint16_t protocol; /* one enum sb_route_protocol bit */
     int retries;
     uint64_t version;
-    uint64_t plugins_epoch;         /* moves when a plugin of this service changes */
-    uint64_t ups_epoch;             /* ups is right while this is the worker's */
-    uint64_t chain_stamp[2];        /* chain is right while these are (global_epoch, plugins_epoch) */
-    sb_str_t path;                  /* "" when none */
-    sb_endpoint_t endpoint;         /* host and port as configured */
+    uint64_t plugins_epoch;  /* moves when a plugin of this service changes */
+    uint64_t ups_epoch;      /* ups is right while this is the worker's */
+    uint64_t chain_stamp[2]; /* chain is right while these are (global_epoch, plugins_epoch) */
+    sb_str_t path;           /* "" when none */
+    sb_endpoint_t endpoint;  /* host and port as configured */
     sb_uuid_t ws;
     sb_ups_t *ups;                  /* the upstream entity of that name; NULL: the host itself */
     sb_chain_t *chain;              /* of its routes that have no plugins of their own */
@@ -231,13 +238,13 @@ struct sb_service {
 
 /* What is kept of a route between requests: small, there may be 100,000. The match brings the route's flags along. */
 struct sb_plan {
-    sb_node_t node;                 /* in the table of plans, until stale */
+    sb_node_t node; /* in the table of plans, until stale */
     uint32_t refs;
     bool stale;
-    uint64_t version;               /* of the route row */
-    uint64_t serial;                /* unique in this worker */
-    uint64_t stamp[2];              /* chain is right while these are (global_epoch, service->plugins_epoch) */
-    sb_service_t *service;          /* NULL: none */
+    uint64_t version;      /* of the route row */
+    uint64_t serial;       /* unique in this worker */
+    uint64_t stamp[2];     /* chain is right while these are (global_epoch, service->plugins_epoch) */
+    sb_service_t *service; /* NULL: none */
     sb_chain_t *chain;
     ngx_queue_t lru;
 };
@@ -250,7 +257,7 @@ void sb_plans_forget(const sb_uuid_t *route);
 /* services.c. Inside sb_model_begin/end; a reference for the caller, NULL when there is no such service. */
 sb_service_t *sb_service_get(const sb_uuid_t *id);
 void sb_service_unref(sb_service_t *s);
-void sb_services_forget(const sb_uuid_t *id);          /* NULL: all */
+void sb_services_forget(const sb_uuid_t *id); /* NULL: all */
 void sb_services_plugins_changed(const sb_uuid_t *id);
 /* The upstream entity that the service's host names, made anew when upstreams changed. NULL: none. Borrowed. */
 sb_ups_t *sb_service_ups(sb_service_t *s);
@@ -258,7 +265,7 @@ sb_ups_t *sb_service_ups(sb_service_t *s);
 sb_ups_t *sb_ups_find(const sb_uuid_t *ws, sb_str_t name);
 sb_ups_t *sb_ups_ref(sb_ups_t *u);
 void sb_ups_unref(sb_ups_t *u);
-void sb_ups_forget(const sb_uuid_t *id);               /* NULL: all */
+void sb_ups_forget(const sb_uuid_t *id); /* NULL: all */
 /* Fills *e; strings come from the pool. */
 void sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port);
 void sb_endpoint_clear(sb_endpoint_t *e);
@@ -270,8 +277,8 @@ extern size_t sb_cache_bytes;
 /* A response made by the gateway or a plugin, sent by the content handler. Headers are in r->headers_out already. */
 typedef struct sb_exit {
     int status;
-    sb_str_t content_type;          /* data NULL: none set by it */
-    sb_str_t body;                  /* request memory */
+    sb_str_t content_type; /* data NULL: none set by it */
+    sb_str_t body;         /* request memory */
 } sb_exit_t;
 
 /* Where the answer came from (kong.response.get_source). */
@@ -282,46 +289,46 @@ typedef struct sb_exchange sb_exchange_t; /* exchange.h */
 
 struct sb_request {
     ngx_http_request_t *r;
-    sb_plan_t *plan;                /* NULL before the match */
-    sb_service_t *service;          /* plan->service, or a plugin's choice; referenced with plan */
+    sb_plan_t *plan;       /* NULL before the match */
+    sb_service_t *service; /* plan->service, or a plugin's choice; referenced with plan */
     /* the chain in use: the global one before the match, then the plan's, then a copy when a consumer was set */
     sb_step_t *const *steps;
     uint32_t n_steps, cursor;
-    uint32_t phases, lua_phases;    /* unions over steps */
-    struct sb_held_chain *held;     /* references on the chains that steps come from */
-    uint8_t phase;                  /* enum sb_phase, of the chain walk or of C code */
-    uint8_t source;                 /* enum sb_source */
+    uint32_t phases, lua_phases; /* unions over steps */
+    struct sb_held_chain *held;  /* references on the chains that steps come from */
+    uint8_t phase;               /* enum sb_phase, of the chain walk or of C code */
+    uint8_t source;              /* enum sb_source */
     unsigned matched : 1, in_lua : 1, exited : 1, access_ended : 1, proxied : 1, waiting : 1, error_made : 1, has_consumer : 1,
-             filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1,
-             path_set : 1, upgrade : 1, debug : 1, is_regex : 1;
+        filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1, path_set : 1,
+        upgrade : 1, debug : 1, is_regex : 1;
     u_char request_id[32];
     sb_uuid_t consumer;
 
     /* the match */
-    sb_str_t raw_path, path;        /* as sent, normalised; no query */
-    uint32_t prefix_len;            /* what strip_path takes away */
-    sb_str_t host;                  /* Host header as sent */
-    sb_route_brief_t route;         /* with matched */
-    sb_route_match_t *match;        /* kept only for regex matches (captures), request memory */
+    sb_str_t raw_path, path; /* as sent, normalised; no query */
+    uint32_t prefix_len;     /* what strip_path takes away */
+    sb_str_t host;           /* Host header as sent */
+    sb_route_brief_t route;  /* with matched */
+    sb_route_match_t *match; /* kept only for regex matches (captures), request memory */
 
     /* what goes upstream; set by plugins, else computed when the request is built */
-    sb_str_t upstream_path;         /* with path_set, or after sb_upstream_path() */
-    sb_str_t upstream_host;         /* Host header; len 0: by the rules */
-    sb_str_t upstream_scheme;       /* len 0: the service's */
-    sb_str_t target_host;           /* kong.service.set_target / set_upstream; len 0: the service's */
+    sb_str_t upstream_path;   /* with path_set, or after sb_upstream_path() */
+    sb_str_t upstream_host;   /* Host header; len 0: by the rules */
+    sb_str_t upstream_scheme; /* len 0: the service's */
+    sb_str_t target_host;     /* kong.service.set_target / set_upstream; len 0: the service's */
     uint16_t target_port;
-    int retries;                    /* -1: the service's */
-    ngx_msec_t timeouts[3];         /* connect, send, read; 0: the service's */
+    int retries;            /* -1: the service's */
+    ngx_msec_t timeouts[3]; /* connect, send, read; 0: the service's */
 
-    sb_exit_t exit;                 /* with exited */
-    sb_exchange_t *exchange;        /* with the service, once it was prepared */
-    sb_capture_t *capture;          /* response phase */
+    sb_exit_t exit;          /* with exited */
+    sb_exchange_t *exchange; /* with the service, once it was prepared */
+    sb_capture_t *capture;   /* response phase */
 
     /* milliseconds of ngx_current_msec's clock */
-    ngx_msec_t balancer_end;        /* an address was chosen */
-    ngx_msec_t header_start;        /* the service's answer header was there */
-    void *lua;                      /* the FFI's own */
-    void *body_wait;                /* request.c's own */
+    ngx_msec_t balancer_end; /* an address was chosen */
+    ngx_msec_t header_start; /* the service's answer header was there */
+    void *lua;               /* the FFI's own */
+    void *body_wait;         /* request.c's own */
 };
 
 extern ngx_module_t ngx_http_silverback_module;
@@ -380,13 +387,13 @@ bool sb_ctx_trusted(sb_ctx_t *ctx);
 
 /* The answer of a service, whole. Its headers are in the main request's headers_out, where handlers may change them. */
 struct sb_capture {
-    int status;                     /* of the service, or of the error that replaced it */
-    sb_str_t body;                  /* all of it, or the error's */
-    bool failed;                    /* the exchange broke: an error of ours with status 502, 504 … */
+    int status;    /* of the service, or of the error that replaced it */
+    sb_str_t body; /* all of it, or the error's */
+    bool failed;   /* the exchange broke: an error of ours with status 502, 504 … */
     bool finished;
-    void (*done)(sb_ctx_t *ctx);    /* on the event loop, once */
-    off_t length;                   /* Content-Length of the service, -1: none (HEAD keeps it) */
-    sb_buf_t bytes;                 /* holds the body */
+    void (*done)(sb_ctx_t *ctx); /* on the event loop, once */
+    off_t length;                /* Content-Length of the service, -1: none (HEAD keeps it) */
+    sb_buf_t bytes;              /* holds the body */
 };
 
 /* From Lua's access handler on the main request: runs the exchange with the service in a subrequest, gathers the answer in
@@ -408,14 +415,14 @@ typedef struct sb_worker {
     sb_runtime_t *rt;
     sb_model_reader_t *reader;
     sb_router_t *router;
-    unsigned slot;                  /* index in rt's per-worker arrays */
-    uint64_t event_seq;             /* applied so far */
+    unsigned slot;      /* index in rt's per-worker arrays */
+    uint64_t event_seq; /* applied so far */
     uint64_t model_epoch;
-    uint64_t log_level;             /* as in rt, applied so far */
+    uint64_t log_level; /* as in rt, applied so far */
     ngx_uint_t configured_log_level;
-    uint64_t global_epoch;          /* moves when a global plugin changes */
-    uint64_t consumer_epoch;        /* moves when a plugin of a consumer changes */
-    uint64_t ups_epoch;             /* moves when an upstream or target changes */
+    uint64_t global_epoch;   /* moves when a global plugin changes */
+    uint64_t consumer_epoch; /* moves when a plugin of a consumer changes */
+    uint64_t ups_epoch;      /* moves when an upstream or target changes */
     sb_chain_t *global_chain;
     const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *ca_certificates;
     bool ready;

@@ -304,7 +304,7 @@ sb_upstream_method_set(sb_request_t *r, sb_cstr method)
     static const struct {
         const char *name;
         ngx_uint_t code;
-    } known[] = {{"GET", NGX_HTTP_GET},     {"HEAD", NGX_HTTP_HEAD},       {"POST", NGX_HTTP_POST},   {"PUT", NGX_HTTP_PUT},
+    } known[] = {{"GET", NGX_HTTP_GET},       {"HEAD", NGX_HTTP_HEAD},       {"POST", NGX_HTTP_POST},   {"PUT", NGX_HTTP_PUT},
                  {"DELETE", NGX_HTTP_DELETE}, {"OPTIONS", NGX_HTTP_OPTIONS}, {"PATCH", NGX_HTTP_PATCH}, {"TRACE", NGX_HTTP_TRACE}};
     int rc = copy_to(r, method, &r->r->method_name);
 

@@ -111,9 +111,7 @@ read_tls(sb_service_t *s, const json_t *row)
         sb_buf_addf(&key, "d%d", s->verify_depth);
     if (json_array_size(cas) != 0) {
         s->trust = X509_STORE_new();
-        json_array_foreach(cas, i, ca)
-            if (s->trust != NULL && json_is_string(ca))
-                add_ca(s->trust, json_string_value(ca), &key);
+        json_array_foreach(cas, i, ca) if (s->trust != NULL && json_is_string(ca)) add_ca(s->trust, json_string_value(ca), &key);
     }
     s->tls_key = sb_pool_str(s->pool, key.data != NULL ? key.data : "", key.len);
     /* The session callbacks are where a connection's own trust settings are applied, so they must be called. */

@@ -102,16 +102,17 @@ struct head {
     ngx_http_request_t *r;
     sb_ctx_t *ctx;
     sb_exchange_t *x;
-    const ngx_str_t *named;    /* the client's Connection header, when it may name others */
+    const ngx_str_t *named[4]; /* the client's Connection headers that may name others; lines beyond are not looked at */
+    ngx_uint_t n_named;
     bool upgrade, trailers, lone_question, chunked;
-    off_t length;              /* -1: no body is announced */
-    ngx_uint_t n_for, n_via;   /* lines of X-Forwarded-For and Via */
-    size_t len_for, len_via;   /* with ", " after each */
+    off_t length;                             /* -1: no body is announced */
+    ngx_uint_t n_for, n_via;                  /* lines of X-Forwarded-For and Via */
+    size_t len_for, len_via;                  /* with ", " after each */
     sb_str_t proto, host, port, path, prefix; /* X-Forwarded-* */
     char port_text[8];
-    const char *via;           /* ours */
+    const char *via; /* ours */
     sb_str_t peer;
-    sb_str_t path_up;          /* path sent, when it is known; else computed while writing */
+    sb_str_t path_up; /* path sent, when it is known; else computed while writing */
     sb_str_t service_path;
 };
 
@@ -137,8 +138,8 @@ forwarded(struct head *h)
 
     h->proto = (sb_str_t){scheme.data, scheme.len};
     h->host = str(r->headers_in.server);
-    h->port = (sb_str_t){h->port_text, (size_t)(ngx_sprintf((u_char *)h->port_text, "%ui", (ngx_uint_t)sb_forwarded_port(h->ctx)) -
-                                                (u_char *)h->port_text)};
+    h->port = (sb_str_t){
+        h->port_text, (size_t)(ngx_sprintf((u_char *)h->port_text, "%ui", (ngx_uint_t)sb_forwarded_port(h->ctx)) - (u_char *)h->port_text)};
     h->path = h->ctx->raw_path;
     if (h->ctx->route.strip_path && h->ctx->prefix_len > 1)
         h->prefix = (sb_str_t){h->ctx->path.data, h->ctx->prefix_len};
@@ -189,6 +190,21 @@ is_plain_connection(const ngx_str_t *v)
            (v->len == 5 && ngx_strncasecmp(v->data, (u_char *)"close", 5) == 0);
 }
 
+/* nginx only notes whether it says close or keep-alive. */
+static void
+find_connection(struct head *h)
+{
+    for (ngx_list_part_t *part = &h->r->headers_in.headers.part; part != NULL; part = part->next) {
+        ngx_table_elt_t *e = part->elts;
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            if (e[i].key.len != 10 || e[i].hash == 0 || ngx_strncasecmp(e[i].key.data, (u_char *)"connection", 10) != 0)
+                continue;
+            if (!is_plain_connection(&e[i].value) && h->n_named < sizeof(h->named) / sizeof(h->named[0]))
+                h->named[h->n_named++] = &e[i].value;
+        }
+    }
+}
+
 static void
 body_framing(struct head *h)
 {
@@ -206,15 +222,14 @@ static void
 plan_head(struct head *h)
 {
     ngx_http_request_t *r = h->r;
-    ngx_table_elt_t *connection = r->headers_in.connection, *te = r->headers_in.te;
+    ngx_table_elt_t *te = r->headers_in.te;
     sb_service_t *s = h->ctx->service;
 
     forwarded(h);
     h->peer = peer_text(r);
     h->via = via_text(r);
     h->upgrade = wants_websocket(r);
-    if (connection != NULL && !is_plain_connection(&connection->value))
-        h->named = &connection->value;
+    find_connection(h);
     h->trailers = te != NULL && te->hash != 0 && list_has(&te->value, &(ngx_str_t)ngx_string("trailers"));
     h->lone_question = r->args.len == 0 && r->unparsed_uri.len == h->ctx->raw_path.len + 1;
     h->path_up = h->ctx->upstream_path;
@@ -233,8 +248,9 @@ decide(const struct head *h, const ngx_table_elt_t *e)
         a = sb_conf->upstream_request_id ? DROP : PASS;
     else if (a == VIA && (sb_conf->headers & SB_H_VIA) == 0)
         a = PASS;
-    if (a == PASS && h->named != NULL && list_has(h->named, &e->key))
-        a = DROP;
+    for (ngx_uint_t i = 0; i < h->n_named && a == PASS; i++)
+        if (list_has(h->named[i], &e->key))
+            a = DROP;
     return a;
 }
 

@@ -170,12 +170,8 @@ default_message(int64_t status)
     static const struct {
         int64_t status;
         const char *text;
-    } texts[] = {{401, "Unauthorized"},
-                 {404, "Not found"},
-                 {405, "Method not allowed"},
-                 {500, "An unexpected error occurred"},
-                 {502, "Bad gateway"},
-                 {503, "Service unavailable"}};
+    } texts[] = {{401, "Unauthorized"}, {404, "Not found"},          {405, "Method not allowed"}, {500, "An unexpected error occurred"},
+                 {502, "Bad gateway"},  {503, "Service unavailable"}};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (texts[i].status == status)

@@ -5,10 +5,10 @@
 #include "core/base/base.h"
 #include "silverback/plugin.h"
 
-#define ABSENT(type, name, args)                                                                                                            \
-    __attribute__((weak)) type name args                                                                                                    \
-    {                                                                                                                                       \
-        sb_panic(__FILE__, __LINE__, #name " called outside of a proxy worker");                                                            \
+#define ABSENT(type, name, args)                                                                                                           \
+    __attribute__((weak)) type name args                                                                                                   \
+    {                                                                                                                                      \
+        sb_panic(__FILE__, __LINE__, #name " called outside of a proxy worker");                                                           \
     }
 
 ABSENT(enum sb_phase, sb_request_phase, (const sb_request_t *r))
