@@ -7,7 +7,7 @@ endif
 JOBS ?= $(shell nproc)
 VERSION := 0.1.0
 
-.PHONY: help deps build run test check bench dist install clean
+.PHONY: help deps build run test check bench docs dist install clean
 
 help:
 	@echo 'make deps      install the system packages it needs (sudo only if not root)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test      deps, build, unit and integration tests   T=pattern selects, SAN=1 with sanitizers'
 	@echo 'make check     format, include rings, sizes, static analysis, spelling'
 	@echo 'make bench     deps, build, and the benchmark'
+	@echo 'make docs      write docs/reference anew from the code'"'"'s tables'
 	@echo 'make dist      a source archive in dist/'
 	@echo 'make install   install (DESTDIR, and PREFIX on the first build)'
 	@echo 'make clean     remove what was built'
@@ -48,6 +49,9 @@ bench:
 	@tools/deps bench test
 	@$(MAKE) --no-print-directory build
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+docs: build
+	@ninja -C $(BUILD) --quiet docs
 
 dist:
 	@mkdir -p dist

@@ -59,5 +59,7 @@ void sb_admin_commit_failed(sb_admin_response_t *res);
 /* Fills *res with the body for a status that no endpoint answered: a request that the server itself refused (400, 413 …), 503. */
 void sb_admin_http_error(int status, sb_admin_response_t *res);
 void sb_admin_response_free(sb_admin_response_t *res);
+/* Every row of the route table that answers, in order of precedence: pattern, the methods as in Allow, what it is for. */
+void sb_admin_each_route(const sb_admin_t *a, void (*fn)(const char *pattern, const char *allow, const char *text, void *arg), void *arg);
 
 #endif

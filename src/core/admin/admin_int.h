@@ -29,6 +29,7 @@ typedef struct sb_admin_route {
     const sb_foreign_t *foreign;        /* the field that links the two */
     bool hidden;                        /* answers 404 although a generated row would match */
     const char *param0;                 /* what stands in the pattern where others have their first parameter */
+    const char *text;                   /* what it is for, in the reference */
 } sb_admin_route_t;
 
 struct sb_admin {
@@ -57,6 +58,8 @@ struct sb_admin_call {
 void sb_admin_routes_build(sb_admin_t *a);
 /* Finds the first route whose pattern fits; fills param. path: raw, decoded per segment. NULL: none. */
 const sb_admin_route_t *sb_admin_routes_find(const sb_admin_t *a, sb_str_t path, char **param);
+/* Whether the i-th row is ever answered by: it is not hidden, and no earlier row has its pattern. */
+bool sb_admin_routes_shown(const sb_admin_t *a, size_t i);
 /* The path of an entity's collection, "/routes". malloc'ed. */
 char *sb_admin_entity_path(const sb_entity_t *e);
 /* What a child's collection is called under its parent: the last part of its path, or its shorter name. */

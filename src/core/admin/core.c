@@ -6,7 +6,7 @@
 
 #define WASM_ONLY(path)                                                                                                                    \
     {                                                                                                                                      \
-        .pattern = path, .on = {                                                                                                           \
+        .pattern = path, .text = "Filters of WebAssembly, which this version has not.", .on = {                                            \
             [SB_M_GET] = sb_admin_needs_wasm,                                                                                              \
             [SB_M_POST] = sb_admin_needs_wasm,                                                                                             \
             [SB_M_PUT] = sb_admin_needs_wasm,                                                                                              \
@@ -16,28 +16,47 @@
     }
 
 const sb_admin_route_t sb_admin_core_routes[] = {
-    {.pattern = "/", .on = {[SB_M_GET] = sb_admin_root}},
-    {.pattern = "/status", .on = {[SB_M_GET] = sb_admin_status}},
-    {.pattern = "/timers", .on = {[SB_M_GET] = sb_admin_timers}},
-    {.pattern = "/endpoints", .on = {[SB_M_GET] = sb_admin_endpoints}},
-    {.pattern = "/config", .on = {[SB_M_GET] = sb_admin_config, [SB_M_POST] = sb_admin_config}},
-    {.pattern = "/debug/node/log-level", .on = {[SB_M_GET] = sb_admin_log_level}},
-    {.pattern = "/debug/node/log-level/{log_level}", .on = {[SB_M_PUT] = sb_admin_log_level_set}},
-    {.pattern = "/debug/cluster/log-level/{log_level}", .on = {[SB_M_PUT] = sb_admin_log_level_set}}, /* one node is the cluster */
-    {.pattern = "/status/dns", .on = {[SB_M_GET] = sb_admin_status_dns}},
+    {.pattern = "/", .text = "The node: versions, plugins, settings, processes.", .on = {[SB_M_GET] = sb_admin_root}},
+    {.pattern = "/status", .text = "Memory, connections, whether the database is reachable.", .on = {[SB_M_GET] = sb_admin_status}},
+    {.pattern = "/timers", .text = "Lua timers of control; it runs none.", .on = {[SB_M_GET] = sb_admin_timers}},
+    {.pattern = "/endpoints", .text = "The paths of this API.", .on = {[SB_M_GET] = sb_admin_endpoints}},
+    {.pattern = "/config",
+     .text = "Declarative configuration; only without a database, so always refused.",
+     .on = {[SB_M_GET] = sb_admin_config, [SB_M_POST] = sb_admin_config}},
+    {.pattern = "/debug/node/log-level", .text = "The level that the node logs at.", .on = {[SB_M_GET] = sb_admin_log_level}},
+    {.pattern = "/debug/node/log-level/{log_level}",
+     .text = "Logs at another level, for `timeout` seconds (60), or for good with 0.",
+     .on = {[SB_M_PUT] = sb_admin_log_level_set}},
+    {.pattern = "/debug/cluster/log-level/{log_level}",
+     .text = "The same for all nodes, which is this one.",
+     .on = {[SB_M_PUT] = sb_admin_log_level_set}}, /* one node is the cluster */
+    {.pattern = "/status/dns",
+     .text = "Counters of the newer DNS client, of which there are none: 501.",
+     .on = {[SB_M_GET] = sb_admin_status_dns}},
     /* Schemas. */
-    {.pattern = "/schemas/plugins/validate", .on = {[SB_M_POST] = sb_admin_schema_validate}, .param0 = "plugins"},
-    {.pattern = "/schemas/plugins/{name}", .on = {[SB_M_GET] = sb_admin_plugin_schema}},
-    {.pattern = "/schemas/vaults/validate", .on = {[SB_M_POST] = sb_admin_schema_validate}, .param0 = "vaults"},
-    {.pattern = "/schemas/vaults/{name}", .on = {[SB_M_GET] = sb_admin_vault_schema}},
-    {.pattern = "/schemas/filters/{name}", .on = {[SB_M_GET] = sb_admin_filter_schema}},
-    {.pattern = "/schemas/{db_entity_name}/validate", .on = {[SB_M_POST] = sb_admin_schema_validate}},
-    {.pattern = "/schemas/{name}", .on = {[SB_M_GET] = sb_admin_schema}},
-    {.pattern = "/plugins/enabled", .on = {[SB_M_GET] = sb_admin_plugins_enabled}},
-    {.pattern = "/plugins/schema/{name}", .on = {[SB_M_GET] = sb_admin_plugin_config_schema}},
+    {.pattern = "/schemas/plugins/validate",
+     .text = "Whether a plugin would be accepted; nothing is stored.",
+     .on = {[SB_M_POST] = sb_admin_schema_validate},
+     .param0 = "plugins"},
+    {.pattern = "/schemas/plugins/{name}", .text = "A plugin's fields.", .on = {[SB_M_GET] = sb_admin_plugin_schema}},
+    {.pattern = "/schemas/vaults/validate",
+     .text = "Whether a vault would be accepted; nothing is stored.",
+     .on = {[SB_M_POST] = sb_admin_schema_validate},
+     .param0 = "vaults"},
+    {.pattern = "/schemas/vaults/{name}", .text = "A vault's fields.", .on = {[SB_M_GET] = sb_admin_vault_schema}},
+    {.pattern = "/schemas/filters/{name}", .text = "A Wasm filter's fields; there are none.", .on = {[SB_M_GET] = sb_admin_filter_schema}},
+    {.pattern = "/schemas/{db_entity_name}/validate",
+     .text = "Whether an entity would be accepted; nothing is stored.",
+     .on = {[SB_M_POST] = sb_admin_schema_validate}},
+    {.pattern = "/schemas/{name}", .text = "An entity's fields.", .on = {[SB_M_GET] = sb_admin_schema}},
+    {.pattern = "/plugins/enabled", .text = "Names of the plugins that may be configured.", .on = {[SB_M_GET] = sb_admin_plugins_enabled}},
+    {.pattern = "/plugins/schema/{name}", .text = "The fields of a plugin's `config`.", .on = {[SB_M_GET] = sb_admin_plugin_config_schema}},
     /* Tags are no rows of their own. */
-    {.pattern = "/tags", .on = {[SB_M_GET] = sb_admin_tags, [SB_M_POST] = sb_admin_tags_refuse}},
+    {.pattern = "/tags",
+     .text = "All tags, with what carries them.",
+     .on = {[SB_M_GET] = sb_admin_tags, [SB_M_POST] = sb_admin_tags_refuse}},
     {.pattern = "/tags/{tags}",
+     .text = "What carries a tag.",
      .on = {[SB_M_GET] = sb_admin_tags,
             [SB_M_PUT] = sb_admin_tags_refuse,
             [SB_M_PATCH] = sb_admin_tags_refuse,
@@ -46,9 +65,12 @@ const sb_admin_route_t sb_admin_core_routes[] = {
     {.pattern = "/targets", .hidden = true},
     {.pattern = "/targets/{targets}", .hidden = true},
     {.pattern = "/targets/{targets}/upstream", .hidden = true},
-    {.pattern = "/upstreams/{upstreams}/targets", .on = {[SB_M_GET] = sb_admin_targets_list, [SB_M_POST] = sb_admin_targets_create}},
-    {.pattern = "/upstreams/{upstreams}/targets/all", .on = {[SB_M_GET] = sb_admin_targets_all}},
+    {.pattern = "/upstreams/{upstreams}/targets",
+     .text = "The upstream's targets; a new one.",
+     .on = {[SB_M_GET] = sb_admin_targets_list, [SB_M_POST] = sb_admin_targets_create}},
+    {.pattern = "/upstreams/{upstreams}/targets/all", .text = "The same without paging.", .on = {[SB_M_GET] = sb_admin_targets_all}},
     {.pattern = "/upstreams/{upstreams}/targets/{targets}",
+     .text = "A target, by id or by `host:port`.",
      .on = {[SB_M_GET] = sb_admin_targets_get,
             [SB_M_PUT] = sb_admin_targets_patch,
             [SB_M_PATCH] = sb_admin_targets_patch,

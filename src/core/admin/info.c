@@ -168,11 +168,7 @@ sb_admin_endpoints(sb_admin_call_t *c)
     size_t n = 0;
 
     for (size_t i = 0; i < a->n; i++) {
-        bool hidden = a->routes[i].hidden;
-        /* An earlier row of the same pattern decides. */
-        for (size_t k = 0; k < i && !hidden; k++)
-            hidden = strcmp(a->routes[k].pattern, a->routes[i].pattern) == 0;
-        if (!hidden)
+        if (sb_admin_routes_shown(a, i))
             paths[n++] = a->routes[i].pattern;
     }
     qsort(paths, n, sizeof(*paths), by_path);

@@ -51,11 +51,15 @@ add_entity(sb_admin_t *a, const sb_entity_t *e)
 {
     char *path = pattern(a, sb_admin_entity_path(e));
 
-    add(a, (sb_admin_route_t){.pattern = path, .entity = e, .on = {[SB_M_GET] = sb_admin_list, [SB_M_POST] = sb_admin_create}});
+    add(a, (sb_admin_route_t){.pattern = path,
+                              .entity = e,
+                              .text = "All, page by page; a new one.",
+                              .on = {[SB_M_GET] = sb_admin_list, [SB_M_POST] = sb_admin_create}});
     add(a,
         (sb_admin_route_t){
             .pattern = pattern(a, sb_asprintf("%s/{%s}", path, e->name)),
             .entity = e,
+            .text = "One of them.",
             .on = {[SB_M_GET] = sb_admin_get, [SB_M_PUT] = sb_admin_put, [SB_M_PATCH] = sb_admin_patch, [SB_M_DELETE] = sb_admin_delete}});
 }
 
@@ -76,11 +80,13 @@ add_link(sb_admin_t *a, const sb_entity_t *child, const sb_foreign_t *f)
                               .entity = child,
                               .parent = parent,
                               .foreign = f,
+                              .text = "Those that belong to it; a new one that does.",
                               .on = {[SB_M_GET] = sb_admin_nested_list, [SB_M_POST] = sb_admin_nested_create}});
     add(a, (sb_admin_route_t){.pattern = pattern(a, sb_asprintf("%s/{%s}", nested, child->name)),
                               .entity = child,
                               .parent = parent,
                               .foreign = f,
+                              .text = "One of those that belong to it.",
                               .on = {[SB_M_GET] = sb_admin_nested_get,
                                      [SB_M_PUT] = sb_admin_nested_put,
                                      [SB_M_PATCH] = sb_admin_nested_patch,
@@ -89,6 +95,7 @@ add_link(sb_admin_t *a, const sb_entity_t *child, const sb_foreign_t *f)
                               .entity = child,
                               .parent = parent,
                               .foreign = f,
+                              .text = "What it belongs to.",
                               .on = {[SB_M_GET] = sb_admin_linked_get,
                                      [SB_M_PUT] = sb_admin_linked_put,
                                      [SB_M_PATCH] = sb_admin_linked_patch,
@@ -195,6 +202,28 @@ sb_admin_routes_find(const sb_admin_t *a, sb_str_t path, char **param)
     }
     path_free(&p);
     return found == NULL || found->hidden ? NULL : found;
+}
+
+bool
+sb_admin_routes_shown(const sb_admin_t *a, size_t i)
+{
+    bool hidden = a->routes[i].hidden;
+
+    for (size_t k = 0; k < i && !hidden; k++)
+        hidden = strcmp(a->routes[k].pattern, a->routes[i].pattern) == 0;
+    return !hidden;
+}
+
+void
+sb_admin_each_route(const sb_admin_t *a, void (*fn)(const char *pattern, const char *allow, const char *text, void *arg), void *arg)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        char *allow = sb_admin_route_allow(&a->routes[i]);
+
+        if (sb_admin_routes_shown(a, i))
+            fn(a->routes[i].pattern, allow, a->routes[i].text, arg);
+        free(allow);
+    }
 }
 
 char *

@@ -26,7 +26,8 @@ static const struct sb_field env_fields[] = {
      .fields = SB_ROWS({.name = "prefix",
                         .type = SB_T_STRING,
                         .match = SB_PATTERNS({"^[%a_-][%a%d_-]*$", 0}),
-                        .description = "Prefix of the environment variables."})},
+                        .description = "Prefix of the environment variables."}),
+     .description = "Where the values are."},
     SB_FIELD_END,
 };
 
