@@ -208,5 +208,5 @@ def test_settings_file_and_injection(gateway):
 
 
 def test_node_without_an_interface(gateway):
-    gw = gateway(admin_listen="off", status_listen="off")
+    gw = gateway(admin_listen="off")
     assert gw.proxy.get("/").status_code == 404
