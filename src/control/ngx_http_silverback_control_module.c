@@ -58,6 +58,31 @@ read_settings(ngx_conf_t *cf, struct main_conf *mcf)
 }
 
 static ngx_int_t
+no_value(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    (void)r;
+    (void)data;
+    v->not_found = 1;
+    return NGX_OK;
+}
+
+/* Directives that users inject into http{} stand in both instances, so the proxy's variables must be known here: they are empty. */
+static ngx_int_t
+preconfiguration(ngx_conf_t *cf)
+{
+    static ngx_str_t names[] = {ngx_string("kong_request_id"), ngx_string("upstream_uri"), ngx_string("upstream_scheme"),
+                                ngx_string("upstream_host")};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        ngx_http_variable_t *v = ngx_http_add_variable(cf, &names[i], NGX_HTTP_VAR_CHANGEABLE | NGX_HTTP_VAR_NOCACHEABLE);
+        if (v == NULL)
+            return NGX_ERROR;
+        v->get_handler = no_value;
+    }
+    return NGX_OK;
+}
+
+static ngx_int_t
 postconfiguration(ngx_conf_t *cf)
 {
     struct main_conf *mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_silverback_control_module);
@@ -115,6 +140,7 @@ static ngx_command_t commands[] = {
     ngx_null_command};
 
 static ngx_http_module_t context = {
+    .preconfiguration = preconfiguration,
     .postconfiguration = postconfiguration,
     .create_main_conf = create_main_conf,
 };

@@ -207,6 +207,13 @@ def test_settings_file_and_injection(gateway):
     wait_for(lambda: "GET / " in gw.log("other"), "the Admin API's access log")
 
 
+def test_log_format_with_the_proxys_variables(gateway):
+    """A directive for http{} stands in both instances, and may use what only the proxy has values for."""
+    gw = gateway(nginx_http_log_format="short '$status $kong_request_id'", proxy_access_log="logs/access.log short")
+    answer = gw.proxy.get("/")
+    gw.wait_log(rf"404 {answer.headers['X-Kong-Request-Id']}\n", "access")
+
+
 def test_node_without_an_interface(gateway):
     gw = gateway(admin_listen="off")
     assert gw.proxy.get("/").status_code == 404
