@@ -1,6 +1,6 @@
 /*
- * An exchange with a service: choosing an address (peer.c), the request (upstream_request.c), the answer's header (upstream.c) and bodies
- * (upstream_body.c), on nginx's upstream machinery. At most one per request; its request is the main one, or the subrequest of the
+ * An exchange with a service: choosing an address (peer.c), the request (upstream_request.c), the answer's header (upstream_header.c) and
+ * bodies (upstream_body.c), on nginx's upstream machinery. At most one per request; its request is the main one, or the subrequest of the
  * response phase (capture.c).
  */
 #ifndef SB_PROXY_EXCHANGE_H
@@ -47,6 +47,12 @@ struct sb_exchange {
     ngx_http_chunked_t chunked;
     bool chunked_request, head_sent;
     ngx_chain_t *free, *busy; /* of the chunked request body */
+
+    /* the answer's header */
+    ngx_list_part_t *mark_part; /* where r->headers_out.headers ended before */
+    ngx_uint_t mark_n;
+    bool noted;         /* members of headers_out stand for the answer */
+    ngx_list_t headers; /* as the service sent them, when Lua may ask; part.elts NULL: not kept */
 };
 
 /* peer.c. Chooses the first address. NGX_OK; NGX_AGAIN: a name is being resolved, x->ready will be called; NGX_DECLINED: the error is
@@ -59,6 +65,11 @@ ngx_int_t sb_upstream_start(sb_exchange_t *x);
 ngx_int_t sb_upstream_create_request(ngx_http_request_t *r);
 ngx_int_t sb_upstream_rebuild_head(ngx_http_request_t *r);
 void sb_upstream_request_init(void);
+/* upstream_header.c: u->process_header; the mark is where headers_out ends before, undo goes back to it. */
+ngx_int_t sb_upstream_process_status(ngx_http_request_t *r);
+void sb_upstream_header_mark(sb_exchange_t *x);
+void sb_upstream_header_undo(sb_exchange_t *x);
+void sb_upstream_header_init(void);
 /* upstream_body.c */
 ngx_int_t sb_upstream_filter_init(void *data);
 ngx_int_t sb_upstream_copy(ngx_event_pipe_t *p, ngx_buf_t *buf);

@@ -3,7 +3,7 @@
  * the capture of the response phase. When a phase has Lua steps, all its steps are left to Lua's driver and the request is moved to
  * the location with Lua's hooks.
  */
-#include "proxy/proxy_int.h"
+#include "proxy/exchange.h"
 
 static ngx_http_output_header_filter_pt next_header_filter;
 static ngx_http_output_body_filter_pt next_body_filter;
@@ -25,6 +25,8 @@ replace_error_page(sb_ctx_t *ctx)
     ngx_http_request_t *r = ctx->r;
     sb_str_t content_type, body;
 
+    if (ctx->exchange != NULL)
+        sb_upstream_header_undo(ctx->exchange);
     sb_error_body(ctx, sb_error_choose(ctx, true), (int)r->err_status, (sb_str_t){NULL, 0}, &content_type, &body);
     sb_headers_out_set(r, SB_STR("content-type"), content_type);
     r->headers_out.content_length_n = (off_t)body.len;
@@ -62,6 +64,16 @@ consume(ngx_chain_t *in)
 
 /* ---- header ---- */
 
+/* The answer is the service's. Its headers went past the upstream module's list: variables that look there ($upstream_http_…) find
+ * what headers_out holds now. */
+static void
+from_service(ngx_http_request_t *r, sb_ctx_t *ctx)
+{
+    ctx->source = SB_SOURCE_SERVICE;
+    if (r->upstream != NULL)
+        r->upstream->headers_in.headers.part = r->headers_out.headers.part;
+}
+
 static ngx_int_t
 header_filter(ngx_http_request_t *r)
 {
@@ -77,7 +89,7 @@ header_filter(ngx_http_request_t *r)
     if (r->err_status >= NGX_HTTP_BAD_REQUEST && !ctx->error_made)
         replace_error_page(ctx);
     else if (ctx->source == SB_SOURCE_NONE && ctx->proxied)
-        ctx->source = SB_SOURCE_SERVICE;
+        from_service(r, ctx);
     if (ctx->header_start == 0)
         ctx->header_start = ngx_current_msec;
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) != 0)

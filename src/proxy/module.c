@@ -309,6 +309,7 @@ postconfiguration(ngx_conf_t *cf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "silverback_location needs proxy_pass to an upstream block");
         return NGX_ERROR;
     }
+    conf->hides = conf->proxy->hide_headers != NULL && conf->proxy->hide_headers != NGX_CONF_UNSET_PTR;
     conf->proxy->upstream->peer.init = sb_peer_init;
     if (add_handler(cmcf, NGX_HTTP_REWRITE_PHASE, sb_rewrite_handler) != NGX_OK ||
         add_handler(cmcf, NGX_HTTP_ACCESS_PHASE, sb_access_handler) != NGX_OK)

@@ -74,6 +74,7 @@ typedef struct sb_conf {
     enum sb_error_type error_default; /* error_default_type */
     sb_str_t error_template[4];       /* by type, from error_template_*; data NULL: the built-in one */
     void **location[2];               /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
+    bool hides;                       /* proxy_hide_header is used */
     ngx_http_upstream_conf_t *proxy;  /* the proxy module's configuration of location[0], template of each service's */
 } sb_conf_t;
 extern sb_conf_t *sb_conf; /* of the cycle that this worker runs */
@@ -376,7 +377,8 @@ ngx_int_t sb_headers_in_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value
 ngx_int_t sb_headers_in_add(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 void sb_headers_in_clear(ngx_http_request_t *r, sb_str_t name);
 
-/* The headers that the service sent, as it sent them, captured or not; NULL: it has not answered. (upstream.c) */
+/* The headers that the service sent, as it sent them, captured or not; NULL: it has not answered. Kept only when Lua
+ * takes part in the request. (upstream_header.c) */
 ngx_list_t *sb_service_headers(const sb_ctx_t *ctx);
 /* Path sent upstream, without query, as of now: a plugin's or the computed one. Request memory. */
 sb_str_t sb_upstream_path(sb_ctx_t *ctx);

@@ -290,6 +290,7 @@ start_worker(ngx_cycle_t *cycle)
     sb_worker.configured_log_level = cycle->log->log_level;
     find_entities();
     sb_upstream_request_init();
+    sb_upstream_header_init();
     if (open_model(&err) != SB_OK || sb_resolver_init(sb_worker.settings, cycle->log, &err) != SB_OK) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", err.message);
         sb_err_clear(&err);
