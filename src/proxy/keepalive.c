@@ -10,12 +10,17 @@
 #define BUCKETS    1024
 #define SESSION_MS 300000 /* how long a pool outlives its last connection for its TLS session */
 
+struct parked {
+    ngx_connection_t *c; /* its data is the pool */
+    ngx_msec_t since;
+};
+
 struct sb_kpool {
     sb_kpool_t *next; /* in its bucket */
     uint32_t refs;
     uint32_t hash;
-    ngx_queue_t idle; /* of struct parked, latest first */
-    ngx_uint_t n;
+    struct parked *idle; /* a stack: the latest is the last */
+    ngx_uint_t n, cap;
     ngx_event_t timer;
     SSL_SESSION *session;
     socklen_t sa_len;
@@ -23,15 +28,7 @@ struct sb_kpool {
     sb_str_t key;
 };
 
-struct parked {
-    ngx_queue_t link;
-    sb_kpool_t *pool;
-    ngx_connection_t *c;
-    ngx_msec_t since;
-};
-
 static sb_kpool_t *buckets[BUCKETS];
-static ngx_queue_t spare = {&spare, &spare}; /* struct parked not in use */
 
 /* ---- pools ---- */
 
@@ -60,7 +57,6 @@ sb_kpool_get(const struct sockaddr *sa, socklen_t len, sb_str_t key)
     p = sb_calloc(sizeof(*p));
     p->refs = 1;
     p->hash = hash;
-    ngx_queue_init(&p->idle);
     p->timer.handler = expire;
     p->timer.data = p;
     p->timer.cancelable = 1;
@@ -84,6 +80,7 @@ free_kpool(sb_kpool_t *pool)
     if (pool->timer.timer_set)
         ngx_del_timer(&pool->timer);
     SSL_SESSION_free(pool->session);
+    free(pool->idle);
     free((char *)pool->key.data);
     free(pool);
 }
@@ -131,16 +128,15 @@ close_connection(ngx_connection_t *c)
     ngx_close_connection(c);
 }
 
-/* Unlinks a parked connection. The pool may be gone afterwards. */
+/* Takes one out of the stack. The pool may be gone afterwards. */
 static ngx_connection_t *
-unpark(struct parked *item)
+unpark(sb_kpool_t *pool, ngx_uint_t at)
 {
-    ngx_connection_t *c = item->c;
-    sb_kpool_t *pool = item->pool;
+    ngx_connection_t *c = pool->idle[at].c;
 
-    ngx_queue_remove(&item->link);
-    ngx_queue_insert_head(&spare, &item->link);
     pool->n--;
+    if (at != pool->n)
+        memmove(&pool->idle[at], &pool->idle[at + 1], (pool->n - at) * sizeof(pool->idle[0]));
     sb_kpool_unref(pool);
     return c;
 }
@@ -155,16 +151,28 @@ expire(ngx_event_t *ev)
         return;
     }
     pool->refs++; /* ours, while connections leave it */
-    while (!ngx_queue_empty(&pool->idle)) {
-        struct parked *oldest = ngx_queue_data(ngx_queue_last(&pool->idle), struct parked, link);
-        ngx_msec_t age = ngx_current_msec - oldest->since;
+    while (pool->n != 0) {
+        ngx_msec_t age = ngx_current_msec - pool->idle[0].since;
         if (age < sb_conf->keepalive_timeout) {
             ngx_add_timer(ev, sb_conf->keepalive_timeout - age);
             break;
         }
-        close_connection(unpark(oldest));
+        close_connection(unpark(pool, 0));
     }
     sb_kpool_unref(pool);
+}
+
+static void
+close_parked(ngx_connection_t *c)
+{
+    sb_kpool_t *pool = c->data;
+
+    for (ngx_uint_t i = 0; i < pool->n; i++) {
+        if (pool->idle[i].c == c) {
+            close_connection(unpark(pool, i));
+            return;
+        }
+    }
 }
 
 /* Something happened on a parked connection: only its end can have, or the worker closes. */
@@ -182,7 +190,7 @@ on_idle_event(ngx_event_t *ev)
                 return;
         }
     }
-    close_connection(unpark(c->data));
+    close_parked(c);
 }
 
 static void
@@ -195,9 +203,9 @@ sb_kpool_take(sb_kpool_t *pool, ngx_peer_connection_t *pc)
 {
     ngx_connection_t *c;
 
-    if (ngx_queue_empty(&pool->idle))
+    if (pool->n == 0)
         return false;
-    c = unpark(ngx_queue_data(ngx_queue_head(&pool->idle), struct parked, link));
+    c = unpark(pool, pool->n - 1);
     c->idle = 0;
     c->sent = 0;
     c->data = NULL;
@@ -224,35 +232,20 @@ reusable(const ngx_connection_t *c, const ngx_http_upstream_t *u, ngx_uint_t sta
     return !ngx_terminate && !ngx_exiting;
 }
 
-static struct parked *
-new_item(void)
-{
-    ngx_queue_t *q;
-
-    if (ngx_queue_empty(&spare))
-        return sb_malloc(sizeof(struct parked));
-    q = ngx_queue_head(&spare);
-    ngx_queue_remove(q);
-    return ngx_queue_data(q, struct parked, link);
-}
-
 static void
 park(sb_kpool_t *pool, ngx_connection_t *c)
 {
-    struct parked *item;
-
     if (pool->n >= sb_conf->keepalive_size)
-        close_connection(unpark(ngx_queue_data(ngx_queue_last(&pool->idle), struct parked, link)));
-    item = new_item();
-    item->pool = pool;
-    item->c = c;
-    item->since = ngx_current_msec;
-    ngx_queue_insert_head(&pool->idle, &item->link);
-    pool->n++;
+        close_connection(unpark(pool, 0));
+    if (pool->n == pool->cap) {
+        pool->cap = pool->cap != 0 ? 2 * pool->cap : 8;
+        pool->idle = sb_realloc(pool->idle, pool->cap * sizeof(pool->idle[0]));
+    }
+    pool->idle[pool->n++] = (struct parked){c, ngx_current_msec};
     pool->refs++;
     if (sb_conf->keepalive_timeout != 0 && !pool->timer.timer_set)
         ngx_add_timer(&pool->timer, sb_conf->keepalive_timeout);
-    c->data = item;
+    c->data = pool;
     c->idle = 1;
     c->read->handler = on_idle_event;
     c->write->handler = ignore_event;

@@ -223,8 +223,9 @@ use_plugin_target(sb_exchange_t *x)
         return;
     }
     x->own_pool = sb_pool_new(256);
-    sb_endpoint_init(&x->own, x->own_pool, ctx->target_host, ctx->target_port);
-    x->endpoint = &x->own;
+    x->own = sb_pool_alloc(x->own_pool, sizeof(*x->own));
+    sb_endpoint_init(x->own, x->own_pool, ctx->target_host, ctx->target_port);
+    x->endpoint = x->own;
 }
 
 static void
@@ -269,8 +270,10 @@ sb_exchange_release(sb_exchange_t *x)
         return;
     sb_resolver_cancel(&x->query);
     drop_kpool(x);
-    sb_endpoint_clear(&x->own);
-    sb_pool_free(x->own_pool);
+    if (x->own != NULL) {
+        sb_endpoint_clear(x->own);
+        sb_pool_free(x->own_pool);
+    }
     sb_ups_unref(x->ups);
 }
 

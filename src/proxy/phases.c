@@ -172,12 +172,17 @@ sb_request_resume(sb_request_t *r, int verdict)
 
 /* ---- log ---- */
 
+/* Gauges of connections are copied a few times a second at most; the count of requests is exact. */
 static void
 count_request(void)
 {
+    static ngx_msec_t copied;
     sb_runtime_t *rt = sb_worker.rt;
 
     __atomic_fetch_add(&rt->total_requests, 1, __ATOMIC_RELAXED);
+    if (ngx_current_msec - copied < 100)
+        return;
+    copied = ngx_current_msec;
 #if (NGX_STAT_STUB)
     __atomic_store_n(&rt->connections[0], *ngx_stat_accepted, __ATOMIC_RELAXED);
     __atomic_store_n(&rt->connections[1], *ngx_stat_active, __ATOMIC_RELAXED);

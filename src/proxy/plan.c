@@ -2,7 +2,7 @@
  * Plans: what a worker keeps of a route between requests, a few pointers, found by route id. The match itself brings the route's
  * version and flags, so a plan is right as long as the version is the same, its service is not stale and its chain's stamp holds.
  *
- * The table holds one reference to each plan, requests hold theirs. A least-recently-used list and the bytes of everything cached
+ * The table holds one reference to each plan, requests hold theirs. A list by age, with a second chance, and the bytes of everything cached
  * (plans and what they alone keep alive: services, chains, steps) bound it.
  */
 #include "proxy/proxy_int.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 static sb_table_t plans;
-static ngx_queue_t lru = {&lru, &lru}; /* most recent first */
+static ngx_queue_t lru = {&lru, &lru}; /* latest first; see shrink() */
 
 size_t sb_cache_bytes;
 
@@ -54,12 +54,21 @@ sb_plans_forget(const sb_uuid_t *route)
         forget((sb_plan_t *)node);
 }
 
-/* The last plan stays: it is the one being made. */
+/* A plan that was used since it came to the end goes round once more: so a hit costs no change of the list. The last plan stays: it
+ * is the one being made. */
 static void
 shrink(void)
 {
-    while (sb_cache_bytes > sb_conf->plan_bytes && plans.n > 1)
-        forget(ngx_queue_data(ngx_queue_last(&lru), sb_plan_t, lru));
+    while (sb_cache_bytes > sb_conf->plan_bytes && plans.n > 1) {
+        sb_plan_t *oldest = ngx_queue_data(ngx_queue_last(&lru), sb_plan_t, lru);
+        if (!oldest->used) {
+            forget(oldest);
+            continue;
+        }
+        oldest->used = false;
+        ngx_queue_remove(&oldest->lru);
+        ngx_queue_insert_head(&lru, &oldest->lru);
+    }
 }
 
 static uint64_t
@@ -88,6 +97,7 @@ make_plan(const sb_route_brief_t *route)
     p->serial = ++last_serial;
     p->node.id = route->route;
     p->refs = 1;
+    p->used = true;
     p->version = route->version;
     p->service = route->has_service ? sb_service_get(&route->service) : NULL;
     refresh_chain(p);
@@ -112,10 +122,7 @@ sb_plan_get(const sb_route_brief_t *route)
     else {
         if (p->stamp[0] != sb_worker.global_epoch || p->stamp[1] != service_stamp(p))
             refresh_chain(p);
-        if (ngx_queue_head(&lru) != &p->lru) {
-            ngx_queue_remove(&p->lru);
-            ngx_queue_insert_head(&lru, &p->lru);
-        }
+        p->used = true;
     }
     p->refs++;
     return p;

@@ -241,7 +241,7 @@ struct sb_service {
 struct sb_plan {
     sb_node_t node; /* in the table of plans, until stale */
     uint32_t refs;
-    bool stale;
+    bool stale, used;
     uint64_t version;      /* of the route row */
     uint64_t serial;       /* unique in this worker */
     uint64_t stamp[2];     /* chain is right while these are (global_epoch, service->plugins_epoch) */

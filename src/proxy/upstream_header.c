@@ -7,6 +7,7 @@
  * is taken back. Lines that end here stay in the list with hash 0, unsent, because plugins may ask what the service said.
  */
 #include "proxy/exchange.h"
+#include "proxy/names.h"
 
 enum kind {
     OTHER,
@@ -28,14 +29,6 @@ enum kind {
     EXPIRES,
     WWW_AUTHENTICATE
 };
-
-#define SLOTS 128
-
-static struct slot {
-    ngx_uint_t hash;
-    uint8_t len, kind;
-    const char *name;
-} slots[SLOTS];
 
 static const struct {
     const char *name;
@@ -65,32 +58,19 @@ static const struct {
     {"www-authenticate", WWW_AUTHENTICATE},
 };
 
-static size_t
-slot_of(ngx_uint_t hash)
-{
-    return (hash ^ (hash >> 7) ^ (hash >> 14)) % SLOTS;
-}
+static sb_names_t names;
 
 void
 sb_upstream_header_init(void)
 {
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        size_t len = strlen(known[i].name), at;
-        ngx_uint_t hash = ngx_hash_key((u_char *)known[i].name, len);
-        for (at = slot_of(hash); slots[at].hash != 0; at = (at + 1) % SLOTS)
-            ;
-        slots[at] = (struct slot){hash, (uint8_t)len, (uint8_t)known[i].kind, known[i].name};
-    }
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        sb_names_add(&names, known[i].name, (uint8_t)known[i].kind);
 }
 
 static enum kind
 kind_of(const ngx_table_elt_t *h)
 {
-    for (size_t at = slot_of(h->hash); slots[at].hash != 0; at = (at + 1) % SLOTS)
-        if (slots[at].hash == h->hash && slots[at].len == h->key.len &&
-            ngx_strncasecmp(h->key.data, (u_char *)slots[at].name, h->key.len) == 0)
-            return (enum kind)slots[at].kind;
-    return OTHER;
+    return (enum kind)sb_names_find(&names, h);
 }
 
 /* ---- the mark in the list ---- */

@@ -6,18 +6,11 @@
  * those that the client's Connection header names.
  */
 #include "proxy/exchange.h"
+#include "proxy/names.h"
 
 /* ---- which client headers are not passed on ---- */
 
 enum action { PASS, DROP, FORWARDED_FOR, VIA, REQUEST_ID };
-
-#define SLOTS 128 /* sparse: most names end at the first look */
-
-static struct slot {
-    ngx_uint_t hash;
-    sb_str_t name;
-    enum action action;
-} slots[SLOTS];
 
 static const struct {
     const char *name;
@@ -47,33 +40,19 @@ static const struct {
     {"x-kong-request-id", REQUEST_ID},
 };
 
-static size_t
-slot_of(ngx_uint_t hash)
-{
-    return (hash ^ (hash >> 7) ^ (hash >> 14)) % SLOTS;
-}
+static sb_names_t names;
 
 void
 sb_upstream_request_init(void)
 {
-    for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++) {
-        sb_str_t name = {handled[i].name, strlen(handled[i].name)};
-        ngx_uint_t hash = ngx_hash_key((u_char *)name.data, name.len);
-        size_t at = slot_of(hash);
-        while (slots[at].hash != 0)
-            at = (at + 1) % SLOTS;
-        slots[at] = (struct slot){hash, name, handled[i].action};
-    }
+    for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
+        sb_names_add(&names, handled[i].name, (uint8_t)handled[i].action);
 }
 
 static enum action
 action_of(const ngx_table_elt_t *h)
 {
-    for (size_t at = slot_of(h->hash); slots[at].hash != 0; at = (at + 1) % SLOTS)
-        if (slots[at].hash == h->hash && slots[at].name.len == h->key.len &&
-            ngx_strncasecmp(h->key.data, (u_char *)slots[at].name.data, h->key.len) == 0)
-            return slots[at].action;
-    return PASS;
+    return (enum action)sb_names_find(&names, h);
 }
 
 /* A comma list in which a name may stand. */
@@ -130,6 +109,18 @@ str(ngx_str_t s)
     return (sb_str_t){(const char *)s.data, s.len};
 }
 
+/* Decimal digits, written towards the front of what ends at `end`. */
+static sb_str_t
+number(unsigned n, char *end)
+{
+    char *p = end;
+
+    do
+        *--p = (char)('0' + n % 10);
+    while ((n /= 10) != 0);
+    return (sb_str_t){p, (size_t)(end - p)};
+}
+
 static void
 forwarded(struct head *h)
 {
@@ -138,8 +129,7 @@ forwarded(struct head *h)
 
     h->proto = (sb_str_t){scheme.data, scheme.len};
     h->host = str(r->headers_in.server);
-    h->port = (sb_str_t){
-        h->port_text, (size_t)(ngx_sprintf((u_char *)h->port_text, "%ui", (ngx_uint_t)sb_forwarded_port(h->ctx)) - (u_char *)h->port_text)};
+    h->port = number(sb_forwarded_port(h->ctx), h->port_text + sizeof(h->port_text));
     h->path = h->ctx->raw_path;
     if (h->ctx->route.strip_path && h->ctx->prefix_len > 1)
         h->prefix = (sb_str_t){h->ctx->path.data, h->ctx->prefix_len};
@@ -334,11 +324,13 @@ write_joined(const struct head *h, u_char *p, enum action which)
 
 /* ---- the path ---- */
 
+/* Bits of the bytes that may not stand in a request line as they are: controls, space, "<>\\^`{|} and all beyond ASCII. */
+static const uint32_t unsafe[8] = {0xffffffff, 0x50000005, 0x50000000, 0xb8000001, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff};
+
 static bool
 needs_escape(u_char c)
 {
-    return c <= 0x20 || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '\\' || c == '^' || c == '`' || c == '{' || c == '|' ||
-           c == '}';
+    return (unsafe[c >> 5] >> (c & 31) & 1) != 0;
 }
 
 static size_t
@@ -368,12 +360,11 @@ write_escaped(u_char *p, sb_str_t s)
     return p;
 }
 
+/* As if every byte had to be escaped. */
 static size_t
 path_room(const struct head *h)
 {
-    if (h->path_up.len != 0)
-        return h->path_up.len + 2 * count_escapes(h->path_up);
-    return h->service_path.len + h->ctx->path.len + 2 + 2 * (count_escapes(h->ctx->path) + count_escapes(h->service_path));
+    return 3 * (h->path_up.len != 0 ? h->path_up.len : h->service_path.len + h->ctx->path.len + 2);
 }
 
 static sb_str_t
