@@ -14,17 +14,17 @@
 #define SB_PLUGIN_ABI 1
 
 struct sb_plugin {
-    unsigned abi;                    /* SB_PLUGIN_ABI */
+    unsigned abi; /* SB_PLUGIN_ABI */
     const char *name, *version;
     int priority;
     const struct sb_schema_def *schema; /* the whole plugin schema: consumer/route/service overrides, protocols, config */
-    const struct sb_field *config;   /* fields of "config", with offsets */
-    size_t config_size;              /* sizeof the C struct; 0: none */
+    const struct sb_field *config;      /* fields of "config", with offsets */
+    size_t config_size;                 /* sizeof the C struct; 0: none */
     /* MAY. After decoding, once per configuration change and worker; pool lives as long as conf. Text on failure. */
     const char *(*compile)(void *conf, struct sb_pool *pool);
     /* MAY. Phases, in the order they run. conf is the decoded struct. */
     int (*init_worker)(void);
-    enum sb_verdict (*rewrite)(sb_request_t *r, const void *conf);       /* global instances only */
+    enum sb_verdict (*rewrite)(sb_request_t *r, const void *conf); /* global instances only */
     enum sb_verdict (*access)(sb_request_t *r, const void *conf);
     enum sb_verdict (*header_filter)(sb_request_t *r, const void *conf); /* SB_NEXT only */
     /* *data may be replaced by request-pool memory; eof is set with the last call, which may have no bytes. */

@@ -11,39 +11,48 @@ typedef struct sb_request sb_request_t;
 struct sb_pool;
 
 enum sb_phase {
-    SB_PHASE_INIT_WORKER, SB_PHASE_CONFIGURE, SB_PHASE_CERTIFICATE, SB_PHASE_REWRITE, SB_PHASE_ACCESS, SB_PHASE_BALANCER,
-    SB_PHASE_RESPONSE, SB_PHASE_HEADER_FILTER, SB_PHASE_BODY_FILTER, SB_PHASE_LOG, SB_PHASE_COUNT
+    SB_PHASE_INIT_WORKER,
+    SB_PHASE_CONFIGURE,
+    SB_PHASE_CERTIFICATE,
+    SB_PHASE_REWRITE,
+    SB_PHASE_ACCESS,
+    SB_PHASE_BALANCER,
+    SB_PHASE_RESPONSE,
+    SB_PHASE_HEADER_FILTER,
+    SB_PHASE_BODY_FILTER,
+    SB_PHASE_LOG,
+    SB_PHASE_COUNT
 };
 
 #define SB_ERROR_PHASE (-2)
 
 /* What a phase callback answers. */
 enum sb_verdict {
-    SB_NEXT,  /* go on with the next plugin */
-    SB_EXIT,  /* a response was produced with sb_request_exit(); the rest of this phase is skipped */
-    SB_WAIT   /* something was started that will call sb_request_resume(); rewrite and access only */
+    SB_NEXT, /* go on with the next plugin */
+    SB_EXIT, /* a response was produced with sb_request_exit(); the rest of this phase is skipped */
+    SB_WAIT  /* something was started that will call sb_request_resume(); rewrite and access only */
 };
 
 enum sb_phase sb_request_phase(const sb_request_t *r);
-void *sb_request_alloc(sb_request_t *r, size_t n);                  /* zeroed, request lifetime */
-sb_cstr sb_request_id(sb_request_t *r);                            /* 32 hex characters */
+void *sb_request_alloc(sb_request_t *r, size_t n); /* zeroed, request lifetime */
+sb_cstr sb_request_id(sb_request_t *r);            /* 32 hex characters */
 
 /* The request from the client (as now: later plugins see earlier ones' changes to what goes upstream only upstream). */
 sb_cstr sb_request_method(sb_request_t *r);
 sb_cstr sb_request_scheme(sb_request_t *r);
 sb_cstr sb_request_host(sb_request_t *r);
-sb_cstr sb_request_raw_path(sb_request_t *r);                      /* no query */
-sb_cstr sb_request_path(sb_request_t *r);                          /* normalised */
+sb_cstr sb_request_raw_path(sb_request_t *r); /* no query */
+sb_cstr sb_request_path(sb_request_t *r);     /* normalised */
 sb_cstr sb_request_query(sb_request_t *r);
-sb_cstr sb_request_client_ip(sb_request_t *r);                     /* after real_ip/trusted_ips */
+sb_cstr sb_request_client_ip(sb_request_t *r); /* after real_ip/trusted_ips */
 /* n-th value of a request header, case-insensitive; data NULL when there is none. */
 sb_cstr sb_request_header(sb_request_t *r, const char *name, unsigned n);
 /* fn gets every header in order, until it returns false. */
 void sb_request_each_header(sb_request_t *r, bool (*fn)(sb_cstr name, sb_cstr value, void *arg), void *arg);
-int sb_request_port(sb_request_t *r);                              /* of the listener */
+int sb_request_port(sb_request_t *r); /* of the listener */
 
 /* What is sent upstream [rewrite, access]. */
-int sb_upstream_header_set(sb_request_t *r, sb_cstr name, sb_cstr value);   /* replaces all */
+int sb_upstream_header_set(sb_request_t *r, sb_cstr name, sb_cstr value); /* replaces all */
 int sb_upstream_header_add(sb_request_t *r, sb_cstr name, sb_cstr value);
 int sb_upstream_header_clear(sb_request_t *r, sb_cstr name);
 int sb_upstream_method_set(sb_request_t *r, sb_cstr method);

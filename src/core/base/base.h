@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SB_OK 0
+#define SB_OK       0
 #define SB_DECLINED 1
-#define SB_ERROR (-1)
+#define SB_ERROR    (-1)
 
 /* Bytes with a length; not NUL-terminated unless a function says so. Never owns. */
 typedef struct sb_str {
@@ -41,7 +41,7 @@ void *sb_realloc(void *p, size_t n);
 
 /* What cannot happen. Never used on input from network, file, store or plugin. */
 void sb_panic(const char *file, int line, const char *what) __attribute__((noreturn));
-#define SB_ASSERT(cond) ((cond) ? (void)0 : sb_panic(__FILE__, __LINE__, #cond))
+#define SB_ASSERT(cond)        ((cond) ? (void)0 : sb_panic(__FILE__, __LINE__, #cond))
 #define SB_CHECK_MAGIC(obj, m) SB_ASSERT((obj) != NULL && (obj)->magic == (m))
 
 /* Interface error codes (facts/admin_api.json error_codes). */

@@ -5,10 +5,10 @@
 #include "core/base/base.h"
 
 /* Absent and null are the same to all of these. */
-const char *sb_json_string(const json_t *obj, const char *key);           /* NULL when absent or not a string */
+const char *sb_json_string(const json_t *obj, const char *key);            /* NULL when absent or not a string */
 int64_t sb_json_int(const json_t *obj, const char *key, int64_t fallback); /* integers and whole reals */
 bool sb_json_bool(const json_t *obj, const char *key, bool fallback);
-json_t *sb_json_get(const json_t *obj, const char *key);                  /* NULL when absent or null */
+json_t *sb_json_get(const json_t *obj, const char *key); /* NULL when absent or null */
 /* id of a foreign field {"id": "…"}; NULL when absent. */
 const char *sb_json_foreign_id(const json_t *obj, const char *field);
 /* Compact text, malloc'ed; "/" unescaped, UTF-8 kept, whole reals without exponent surprises. */

@@ -9,9 +9,9 @@
 
 typedef struct sb_pool sb_pool_t;
 
-sb_pool_t *sb_pool_new(size_t first_block); /* first_block: bytes to start with, 0 for the default */
-void sb_pool_free(sb_pool_t *pool);         /* NULL is fine */
-void *sb_pool_alloc(sb_pool_t *pool, size_t n);  /* aligned to 16, zeroed; never NULL */
+sb_pool_t *sb_pool_new(size_t first_block);     /* first_block: bytes to start with, 0 for the default */
+void sb_pool_free(sb_pool_t *pool);             /* NULL is fine */
+void *sb_pool_alloc(sb_pool_t *pool, size_t n); /* aligned to 16, zeroed; never NULL */
 char *sb_pool_strdup(sb_pool_t *pool, const char *cstr);
 sb_str_t sb_pool_str(sb_pool_t *pool, const char *data, size_t len); /* copy, NUL-terminated behind len */
 /* fn(arg) runs when the pool is freed, last registered first. */

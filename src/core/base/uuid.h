@@ -4,7 +4,7 @@
 
 #include "core/base/base.h"
 
-#define SB_UUID_LEN 16
+#define SB_UUID_LEN  16
 #define SB_UUID_TEXT 36
 
 typedef struct sb_uuid {

@@ -162,7 +162,7 @@ test_vaults(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {T(test_create), T(test_put),   T(test_patch),  T(test_delete),
+    const struct CMUnitTest tests[] = {T(test_create), T(test_put),   T(test_patch),   T(test_delete),
                                        T(test_pages),  T(test_forms), T(test_plugins), T(test_vaults)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
