@@ -26,7 +26,7 @@ struct sb_exchange {
 
     /* where to */
     bool tls;
-    sb_ups_t *ups;     /* referenced; NULL: one host */
+    sb_ups_t *ups;      /* referenced; NULL: one host */
     sb_endpoint_t *own; /* a plugin's target, in own_pool */
     sb_pool_t *own_pool;
     const sb_endpoint_t *endpoint;
