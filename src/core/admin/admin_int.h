@@ -98,7 +98,7 @@ int sb_admin_answer_not_found(sb_admin_call_t *c);
 /* By c->err; rc is what the failed function returned. */
 int sb_admin_answer_error(sb_admin_call_t *c);
 void sb_admin_add_header(sb_admin_response_t *res, const char *name, const char *value);
-/* The row as the interface shows it, with what only the API adds (certificates' snis). New reference. */
+/* The row as the interface shows it. New reference. */
 json_t *sb_admin_present(sb_admin_call_t *c, const sb_entity_t *e, const json_t *row);
 /* 200/201 with the row, which is taken over. */
 int sb_admin_answer_row(sb_admin_call_t *c, int status, const sb_entity_t *e, json_t *row);
@@ -152,13 +152,6 @@ typedef struct sb_admin_hook {
     /* MAY. The id that a path key that is no uuid stands for (certificates by SNI name), malloc'ed. create: a PUT, which may make up an
      * id for a key that does not exist yet. SB_OK, or SB_DECLINED having answered. */
     int (*key)(sb_admin_call_t *c, const char *key, bool create, char **id);
-    /* MAY. Takes out of c->input what the table does not hold, and keeps it in *state, which `after` frees. id NULL: a POST. SB_OK, or
-     * SB_DECLINED having answered. */
-    int (*before)(sb_admin_call_t *c, const char *id, void **state);
-    /* MUST, with before. row NULL: the write failed. SB_OK, or SB_DECLINED having answered: the write is undone. */
-    int (*after)(sb_admin_call_t *c, const json_t *row, void *state);
-    /* MAY. Adds to a row that is shown. */
-    void (*present)(sb_admin_call_t *c, json_t *shown);
     /* MAY. The collection's GET with arguments of its own; SB_NOT_MINE: go on as usual. */
     int (*list)(sb_admin_call_t *c);
 } sb_admin_hook_t;

@@ -112,12 +112,7 @@ sb_admin_answer_error(sb_admin_call_t *c)
 json_t *
 sb_admin_present(sb_admin_call_t *c, const sb_entity_t *e, const json_t *row)
 {
-    json_t *shown = sb_schema_present(e->schema, row);
-    const sb_admin_hook_t *hook = sb_admin_hook(e);
-
-    if (hook->present != NULL)
-        hook->present(c, shown);
-    return shown;
+    return sb_schema_present(e->schema, row);
 }
 
 int

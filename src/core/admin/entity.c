@@ -65,21 +65,9 @@ dao_upsert(sb_admin_call_t *c, const sb_entity_t *e, const char *key, const sb_d
 static int
 write_row(sb_admin_call_t *c, const sb_entity_t *e, dao_write_pt write, const char *key, const sb_dao_opts_t *o, int status)
 {
-    const sb_admin_hook_t *hook = sb_admin_hook(e);
     json_t *row = NULL;
-    void *state = NULL;
-    int rc = hook->before != NULL ? hook->before(c, key, &state) : SB_OK;
+    int rc = write(c, e, key, o, &row);
 
-    if (rc != SB_OK)
-        return rc;
-    rc = write(c, e, key, o, &row);
-    if (hook->after != NULL) {
-        int after = hook->after(c, rc == SB_OK ? row : NULL, state);
-        if (rc == SB_OK && after != SB_OK) {
-            json_decref(row);
-            return after;
-        }
-    }
     return rc == SB_OK ? sb_admin_answer_row(c, status, e, row) : sb_admin_answer_error(c);
 }
 

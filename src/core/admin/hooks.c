@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const sb_admin_hook_t *const hooks[] = {
-    &sb_admin_hook_certificates, /* certificates.c: the snis shorthand, keys that are SNI names */
+    &sb_admin_hook_certificates, /* certificates.c: keys that are SNI names */
     &sb_admin_hook_consumers,    /* below: ?custom_id= */
 };
 
