@@ -20,8 +20,9 @@
 struct exchange {
     sb_job_t job; /* first: the store thread hands it back */
     sb_loop_task_t task;
-    ngx_http_request_t *r; /* NULL: gone */
-    ngx_event_t timer;     /* while the record is being opened */
+    ngx_http_request_t *r;  /* NULL: gone */
+    struct exchange **back; /* the request's pointer to us; NULL: none any more */
+    ngx_event_t timer;      /* while the record is being opened */
     ngx_connection_t dummy;
     sb_admin_request_t req;
     sb_admin_response_t res;
@@ -152,6 +153,8 @@ exchange_free(struct exchange *x)
 {
     if (x->timer.timer_set)
         ngx_del_timer(&x->timer);
+    if (x->back != NULL)
+        *x->back = NULL; /* the request may live on: its answer is still being written */
     sb_admin_response_free(&x->res);
     sb_buf_free(&x->copy);
     free(x);
@@ -213,10 +216,12 @@ on_timeout(ngx_event_t *ev)
 static void
 on_gone(void *data)
 {
-    struct exchange **x = data;
+    struct exchange *x = *(struct exchange **)data;
 
-    if (*x != NULL)
-        (*x)->r = NULL;
+    if (x != NULL) {
+        x->r = NULL;
+        x->back = NULL;
+    }
 }
 
 /* ---------- the way in ---------- */
@@ -315,16 +320,16 @@ exchange_new(ngx_http_request_t *r)
     if (cln == NULL)
         return NULL;
     x = sb_calloc(sizeof(*x));
-    *(struct exchange **)cln->data = NULL;
     cln->handler = on_gone;
     x->r = r;
+    x->back = cln->data;
+    *x->back = x;
     x->task.run = finish;
     x->job.run = on_run;
     x->job.done = on_done;
     x->dummy.data = x;
     x->dummy.fd = (ngx_socket_t)-1;
     x->timer = (ngx_event_t){.handler = on_timeout, .data = &x->dummy, .log = ngx_cycle->log};
-    *(struct exchange **)cln->data = x;
     return x;
 }
 

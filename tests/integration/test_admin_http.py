@@ -252,6 +252,24 @@ def test_workers_are_told(gateway):
         assert lines.readline() == b""
 
 
+def test_clients_that_do_not_read_their_answer(gateway):
+    """An answer larger than what the kernel takes at once outlives the job that made it; then the client hangs up."""
+    gw = gateway()
+    worker = gw.workers("control")
+    plugin = gw.admin.post("/plugins", json={"name": "request-termination", "config": {"body": "x" * 8_000_000}})
+    assert plugin.status_code == 201
+    for _ in range(3):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(20)
+            s.connect(("127.0.0.1", gw.admin_port))
+            s.sendall(f"GET /plugins/{plugin.json()['id']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert s.recv(12) == b"HTTP/1.1 200"
+            assert gw.admin.get("/plugins").status_code == 200  # the loop has gone on
+    assert gw.admin.get("/").status_code == 200
+    assert gw.workers("control") == worker
+
+
 def test_reload_keeps_requests(gateway):
     """Writes go on through reloads: the old worker hands the record on to the new one."""
     gw = gateway()
