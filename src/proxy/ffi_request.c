@@ -266,19 +266,21 @@ get_consumer(sb_ctx_t *ctx)
 static sb_str_t
 get_upstream_uri(sb_ctx_t *ctx)
 {
-    sb_str_t path, query = sb_ngx_str(ctx->r->args), out;
+    sb_str_t path, query = sb_ngx_str(ctx->r->args);
+    char *out;
 
     if (ctx->service == NULL)
         return (sb_str_t){NULL, 0};
     path = sb_upstream_path(ctx);
     if (query.len == 0)
         return path;
-    out = sb_request_copy(ctx->r, path.data, path.len + query.len + 1);
-    if (out.data != NULL) {
-        ((char *)out.data)[path.len] = '?';
-        memcpy((char *)out.data + path.len + 1, query.data, query.len);
-    }
-    return out;
+    out = ngx_pnalloc(ctx->r->pool, path.len + query.len + 1);
+    if (out == NULL)
+        return (sb_str_t){NULL, 0};
+    memcpy(out, path.data, path.len);
+    out[path.len] = '?';
+    memcpy(out + path.len + 1, query.data, query.len);
+    return (sb_str_t){out, path.len + query.len + 1};
 }
 
 static sb_str_t

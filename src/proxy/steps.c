@@ -83,7 +83,8 @@ sb_steps_released(uint64_t *serials, size_t max)
     size_t n = n_released < max ? n_released : max;
 
     n_released -= n;
-    memcpy(serials, released + n_released, n * sizeof(*serials));
+    if (n != 0)
+        memcpy(serials, released + n_released, n * sizeof(*serials));
     return n;
 }
 

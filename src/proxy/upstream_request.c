@@ -275,13 +275,13 @@ measure(struct head *h)
 static u_char *
 put(u_char *p, const void *data, size_t len)
 {
-    return ngx_cpymem(p, data, len);
+    return len != 0 ? ngx_cpymem(p, data, len) : p; /* what is empty may have no address */
 }
 
 static u_char *
 put_str(u_char *p, sb_str_t s)
 {
-    return ngx_cpymem(p, s.data, s.len);
+    return put(p, s.data, s.len);
 }
 
 #define PUT(p, literal) put((p), (literal), sizeof(literal) - 1)
