@@ -7,7 +7,24 @@ import os
 
 import pytest
 
+import sanitizer
 import support
+
+
+def pytest_configure(config):
+    sanitizer.start()
+
+
+def pytest_unconfigure(config):
+    sanitizer.stop()
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    """The outermost of teardown, so that what a process reports while a node stops belongs to its test too."""
+    yield
+    reports = sanitizer.take_reports()
+    assert not reports, "sanitizer reports:\n" + "\n".join(reports)
 
 
 @pytest.hookimpl(hookwrapper=True)
