@@ -199,11 +199,11 @@ sb_chain_of_service(sb_service_t *s)
 }
 
 sb_chain_t *
-sb_chain_of_route(const sb_uuid_t *route, sb_service_t *s)
+sb_chain_build_route(const sb_uuid_t *route, sb_service_t *s)
 {
-    if (has_plugins("route", route))
-        return build((struct scope){route, s != NULL ? &s->node.id : NULL, NULL});
-    return s != NULL ? sb_chain_of_service(s) : sb_chain_global();
+    if (!has_plugins("route", route))
+        return NULL;
+    return build((struct scope){route, s != NULL ? &s->node.id : NULL, NULL});
 }
 
 /* ---- the request's list ---- */
@@ -272,13 +272,14 @@ consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
         sb_chain_t *chain;
         bool set;
     } kept[KEPT];
-    sb_service_t *service = ctx->plan->service;
-    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, ctx->plan->serial, service != NULL ? service->plugins_epoch : 0};
+    sb_service_t *service = ctx->service;
+    uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, sb_worker.route_epoch,
+                         service != NULL ? service->plugins_epoch : 0};
     size_t at = (consumer->b[15] ^ (ctx->route.route.b[15] * 7u) ^ consumer->b[7]) % KEPT;
     struct scope scope = {&ctx->route.route, service != NULL ? &service->node.id : NULL, consumer};
 
     if (kept[at].set && same(&kept[at].route, scope.route) && same(&kept[at].consumer, consumer) &&
-        memcmp(kept[at].stamp, stamp, sizeof(stamp)) == 0 && !ctx->plan->stale)
+        memcmp(kept[at].stamp, stamp, sizeof(stamp)) == 0)
         return kept[at].chain;
     sb_chain_unref(kept[at].chain);
     kept[at].chain = has_plugins("consumer", consumer) ? build(scope) : NULL;
@@ -294,7 +295,7 @@ sb_chain_set_consumer(sb_ctx_t *ctx, const sb_uuid_t *consumer)
 {
     sb_chain_t *chain = NULL;
 
-    if (ctx->plan == NULL || ctx->phase != SB_PHASE_ACCESS)
+    if (ctx->base == NULL || ctx->phase != SB_PHASE_ACCESS)
         return;
     if (consumer == NULL ? !ctx->has_consumer : ctx->has_consumer && same(&ctx->consumer, consumer))
         return;
@@ -303,7 +304,7 @@ sb_chain_set_consumer(sb_ctx_t *ctx, const sb_uuid_t *consumer)
         sb_model_end(sb_worker.reader);
     }
     if (chain != NULL || ctx->has_consumer) {
-        chain = chain != NULL ? chain : ctx->plan->chain;
+        chain = chain != NULL ? chain : ctx->base;
         hold(ctx, sb_chain_ref(chain));
         splice_chain(ctx, chain);
     }

@@ -1,7 +1,7 @@
 /*
- * From a request to its route and plan. The route is looked for with the request as it is after the global rewrite plugins; the match
- * brings the route's flags, the plan its service and plugins. Protocols do not take part in matching: a route that is only for
- * https answers plain http with a redirect or 426 afterwards.
+ * From a request to its route, service and chain. The route is looked for with the request as it is after the global rewrite plugins; the
+ * match brings the route's flags along. Protocols do not take part in matching: a route that is only for https answers plain http with a
+ * redirect or 426 afterwards.
  */
 #include "proxy/proxy_int.h"
 
@@ -269,8 +269,9 @@ sb_match(sb_ctx_t *ctx)
     rc = sb_router_match(sb_worker.router, &req, &match);
     if (rc == SB_OK) {
         keep_match(ctx, &match);
-        ctx->plan = sb_plan_get(&ctx->route);
-        ctx->service = ctx->plan->service;
+        if (ctx->route.has_service)
+            ctx->service = sb_service_get(&ctx->route.service);
+        ctx->base = sb_chain_of_route(&ctx->route, ctx->service);
     }
     sb_model_end(sb_worker.reader);
     if (rc != SB_OK) {
@@ -279,5 +280,9 @@ sb_match(sb_ctx_t *ctx)
     }
     check_protocol(ctx);
     if (!ctx->exited)
-        sb_chain_use(ctx, sb_chain_ref(ctx->plan->chain));
+        sb_chain_use(ctx, ctx->base);
+    else {
+        sb_chain_unref(ctx->base);
+        ctx->base = NULL;
+    }
 }

@@ -153,16 +153,16 @@ read_port_maps(ngx_conf_t *cf, sb_conf_t *conf)
     return NGX_CONF_OK;
 }
 
-#define PLAN_BYTES_MAX (32u * 1024 * 1024)
+#define CACHE_BYTES_MAX (32u * 1024 * 1024)
 
 static size_t
-plan_bytes(const sb_settings_t *s)
+cache_bytes(const sb_settings_t *s)
 {
     const char *text = sb_settings_str(s, "mem_cache_size");
     ngx_str_t size = {strlen(text), (u_char *)text};
     off_t bytes = ngx_parse_offset(&size);
 
-    return bytes <= 0 || bytes > (off_t)PLAN_BYTES_MAX ? PLAN_BYTES_MAX : (size_t)bytes;
+    return bytes <= 0 || bytes > (off_t)CACHE_BYTES_MAX ? CACHE_BYTES_MAX : (size_t)bytes;
 }
 
 static void
@@ -182,7 +182,7 @@ read_settings(ngx_conf_t *cf, sb_conf_t *conf)
     conf->keepalive_size = (ngx_uint_t)sb_settings_int(s, "upstream_keepalive_pool_size");
     conf->keepalive_requests = (ngx_uint_t)sb_settings_int(s, "upstream_keepalive_max_requests");
     conf->keepalive_timeout = (ngx_msec_t)(sb_settings_num(s, "upstream_keepalive_idle_timeout") * 1000);
-    conf->plan_bytes = plan_bytes(s);
+    conf->cache_bytes = cache_bytes(s);
     conf->error_default = sb_error_type_of(sb_settings_str(s, "error_default_type"));
     if (read_port_maps(cf, conf) != NGX_CONF_OK)
         return NGX_CONF_ERROR;

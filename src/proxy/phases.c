@@ -21,7 +21,7 @@ release(void *data)
 
     sb_exchange_release(ctx->exchange);
     sb_chain_release(ctx);
-    sb_plan_unref(ctx->plan);
+    sb_service_unref(ctx->service);
 }
 
 static void

@@ -2,11 +2,11 @@
  * The proxy instance's own structures: what one worker holds, what a request carries, and how plugin chains are walked. Never
  * leaves src/proxy.
  *
- * Lifetimes. A worker is one process and one thread. Plans, services, chains and steps are cached per worker and reference
+ * Lifetimes. A worker is one process and one thread. Services, chains and steps are cached per worker and reference
  * counted: a cache entry that an event made stale leaves the cache at once and dies with the last request that uses it. sb_ctx_t
  * lives in the request's pool.
  *
- * A request: phases.c rewrite -> match.c (route, plan) -> chain.c (plugins) -> content.c -> upstream.c (the exchange with
+ * A request: phases.c rewrite -> match.c (route, service, chain) -> chain.c (plugins) -> content.c -> upstream.c (the exchange with
  * the service) -> filters.c (plugins' filters) -> out.c (gateway headers) -> phases.c log.
  */
 #ifndef SB_PROXY_INT_H
@@ -26,6 +26,7 @@
 #include "core/model/model.h"
 #include "core/router/router.h"
 #include "core/settings/settings.h"
+#include "proxy/cache.h"
 #include "proxy/resolver.h"
 #include "proxy/table.h"
 #include "silverback/plugin.h"
@@ -33,7 +34,6 @@
 typedef struct sb_step sb_step_t;
 typedef struct sb_chain sb_chain_t;
 typedef struct sb_service sb_service_t;
-typedef struct sb_plan sb_plan_t;
 typedef struct sb_request sb_ctx_t; /* request.h's sb_request_t is this */
 
 #define SB_EXPORT           __attribute__((visibility("default")))
@@ -70,7 +70,7 @@ typedef struct sb_conf {
     ngx_array_t *port_maps; /* of sb_port_map_t; NULL: none */
     ngx_uint_t keepalive_size, keepalive_requests;
     ngx_msec_t keepalive_timeout;
-    size_t plan_bytes;                /* limit of the plan cache */
+    size_t cache_bytes;               /* limit of what a worker caches (cache.h) */
     enum sb_error_type error_default; /* error_default_type */
     sb_str_t error_template[4];       /* by type, from error_template_*; data NULL: the built-in one */
     void **location[2];               /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
@@ -165,7 +165,11 @@ void sb_chain_unref(sb_chain_t *chain); /* NULL is fine */
 /* Chains by scope, inside sb_model_begin/end; a reference for the caller. */
 sb_chain_t *sb_chain_global(void);
 sb_chain_t *sb_chain_of_service(sb_service_t *s);
-sb_chain_t *sb_chain_of_route(const sb_uuid_t *route, sb_service_t *s);
+sb_chain_t *sb_chain_of_route(const sb_route_brief_t *route, sb_service_t *s); /* route_chain.c */
+/* The chain of a route with plugins of its own; NULL: it has none. */
+sb_chain_t *sb_chain_build_route(const sb_uuid_t *route, sb_service_t *s);
+/* A route or a plugin of it changed (NULL: all may have). */
+void sb_route_chains_forget(const sb_uuid_t *route);
 /* steps.c: the decoded step of a plugin row; a reference for the caller. NULL: not for us (disabled, unknown plugin …). */
 sb_step_t *sb_step_get(const sb_row_t *row);
 void sb_step_unref(sb_step_t *s);
@@ -189,7 +193,7 @@ typedef struct sb_lua_hooks {
 } sb_lua_hooks_t;
 extern sb_lua_hooks_t sb_lua_hooks;
 
-/* ------------------------------------------------------------------ plans (plan.c) */
+/* ------------------------------------------------------------------ services (service.c) */
 
 /* Something a connection can be made to. */
 typedef struct sb_endpoint {
@@ -217,12 +221,13 @@ typedef struct sb_ups {
 
 struct sb_service {
     sb_node_t node; /* in the table of services, until stale */
+    sb_aged_t aged;
     uint32_t refs;
     bool stale, tls;
     uint16_t protocol; /* one enum sb_route_protocol bit */
     int retries;
     uint64_t version;
-    uint64_t plugins_epoch;  /* moves when a plugin of this service changes */
+    uint64_t plugins_epoch;  /* moves when a plugin of this service changes; no two services share a value */
     uint64_t ups_epoch;      /* ups is right while this is the worker's */
     uint64_t chain_stamp[2]; /* chain is right while these are (global_epoch, plugins_epoch) */
     sb_str_t path;           /* "" when none */
@@ -237,24 +242,6 @@ struct sb_service {
     sb_pool_t *pool;
 };
 
-/* What is kept of a route between requests: small, there may be 100,000. The match brings the route's flags along. */
-struct sb_plan {
-    sb_node_t node; /* in the table of plans, until stale */
-    uint32_t refs;
-    bool stale, used;
-    uint64_t version;      /* of the route row */
-    uint64_t serial;       /* unique in this worker */
-    uint64_t stamp[2];     /* chain is right while these are (global_epoch, service->plugins_epoch) */
-    sb_service_t *service; /* NULL: none */
-    sb_chain_t *chain;
-    ngx_queue_t lru;
-};
-
-/* The plan of a matched route; a reference for the caller. Inside sb_model_begin/end. NULL: the service cannot be had. */
-sb_plan_t *sb_plan_get(const sb_route_brief_t *route);
-void sb_plan_unref(sb_plan_t *p);
-/* A route changed (NULL: all may have). */
-void sb_plans_forget(const sb_uuid_t *route);
 /* services.c. Inside sb_model_begin/end; a reference for the caller, NULL when there is no such service. */
 sb_service_t *sb_service_get(const sb_uuid_t *id);
 void sb_service_unref(sb_service_t *s);
@@ -270,9 +257,6 @@ void sb_ups_forget(const sb_uuid_t *id); /* NULL: all */
 /* Fills *e; strings come from the pool. */
 void sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port);
 void sb_endpoint_clear(sb_endpoint_t *e);
-/* How much plans, services, chains and steps take now. */
-extern size_t sb_cache_bytes;
-
 /* ------------------------------------------------------------------ the request */
 
 /* A response made by the gateway or a plugin, sent by the content handler. Headers are in r->headers_out already. */
@@ -290,9 +274,9 @@ typedef struct sb_exchange sb_exchange_t; /* exchange.h */
 
 struct sb_request {
     ngx_http_request_t *r;
-    sb_plan_t *plan;       /* NULL before the match */
-    sb_service_t *service; /* plan->service, or a plugin's choice; referenced with plan */
-    /* the chain in use: the global one before the match, then the plan's, then a copy when a consumer was set */
+    sb_service_t *service; /* of the matched route; referenced. NULL: none */
+    sb_chain_t *base;      /* the matched route's chain; held */
+    /* the chain in use: the global one before the match, then the route's, then a copy when a consumer was set */
     sb_step_t *const *steps;
     uint32_t n_steps, cursor;
     uint32_t phases, lua_phases; /* unions over steps */
@@ -344,7 +328,7 @@ sb_ctx(ngx_http_request_t *r)
 /* The context, made on demand (request id included). NULL only without memory. */
 sb_ctx_t *sb_ctx_make(ngx_http_request_t *r);
 
-/* match.c: finds route and plan, or sets the error that ends the request. */
+/* match.c: finds route, service and chain, or sets the error that ends the request. */
 void sb_match(sb_ctx_t *ctx);
 /* phases.c: goes on after a native step that waited. */
 void sb_phases_resume(sb_ctx_t *ctx);
@@ -423,6 +407,7 @@ typedef struct sb_worker {
     uint64_t log_level; /* as in rt, applied so far */
     ngx_uint_t configured_log_level;
     uint64_t global_epoch;   /* moves when a global plugin changes */
+    uint64_t route_epoch;    /* moves when a plugin of a route changes */
     uint64_t consumer_epoch; /* moves when a plugin of a consumer changes */
     uint64_t ups_epoch;      /* moves when an upstream or target changes */
     sb_chain_t *global_chain;

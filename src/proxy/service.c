@@ -1,7 +1,7 @@
 /*
  * Services: their rows decoded into what an exchange needs, the upstream module's configuration with their timeouts included. Found by id
- * in a table that holds no reference: a service lives as long as a plan or a request uses it. When its row changes it becomes stale and
- * leaves the table; requests under way keep it.
+ * in a table that holds a reference, and so does each request that uses one. When its row changes it becomes stale and leaves the
+ * table; when too much is cached, the oldest leave (cache.h).
  */
 #include "proxy/proxy_int.h"
 
@@ -9,13 +9,13 @@
 #include <stdlib.h>
 
 static sb_table_t services;
+static uint64_t last_epoch;
 
 void
 sb_service_unref(sb_service_t *s)
 {
     if (s == NULL || --s->refs != 0)
         return;
-    sb_table_remove(&services, &s->node);
     sb_chain_unref(s->chain);
     sb_ups_unref(s->ups);
     sb_endpoint_clear(&s->endpoint);
@@ -25,10 +25,24 @@ sb_service_unref(sb_service_t *s)
 }
 
 static void
+forget(sb_service_t *s)
+{
+    s->stale = true;
+    sb_table_remove(&services, &s->node);
+    sb_cache_remove(&s->aged);
+    sb_service_unref(s);
+}
+
+static void
 forget_node(sb_node_t *node, void *arg)
 {
-    ((sb_service_t *)node)->stale = true;
-    sb_table_remove(&services, node);
+    forget((sb_service_t *)node);
+}
+
+static void
+forget_aged(sb_aged_t *a)
+{
+    forget(ngx_queue_data(a, sb_service_t, aged));
 }
 
 void
@@ -51,7 +65,7 @@ sb_services_plugins_changed(const sb_uuid_t *id)
     sb_service_t *s = (sb_service_t *)sb_table_find(&services, id);
 
     if (s != NULL)
-        s->plugins_epoch++;
+        s->plugins_epoch = ++last_epoch;
 }
 
 /* ---- decoding ---- */
@@ -154,12 +168,14 @@ make_service(const sb_row_t *row, const json_t *json)
     sb_service_t *s = sb_pool_alloc(pool, sizeof(*s));
 
     s->pool = pool;
-    s->refs = 1;
+    s->refs = 2; /* the table's and the caller's */
+    s->plugins_epoch = ++last_epoch;
     fill_service(s, row, json);
     sb_cache_bytes += sb_pool_bytes(pool);
     sb_table_add(&services, &s->node);
     s->ups_epoch = sb_worker.ups_epoch;
     s->ups = sb_ups_find(&s->ws, s->endpoint.host);
+    sb_cache_add(&s->aged, forget_aged);
     return s;
 }
 
@@ -172,6 +188,7 @@ sb_service_get(const sb_uuid_t *id)
 
     if (s != NULL) {
         s->refs++;
+        s->aged.used = true;
         return s;
     }
     if (!sb_model_get(sb_worker.reader, sb_worker.services, id, &row))

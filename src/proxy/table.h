@@ -1,5 +1,5 @@
 /*
- * A hash table of things that are found by UUID, linked through a node inside them. The worker's plans, services and steps are in
+ * A hash table of things that are found by UUID, linked through a node inside them. The worker's services, upstreams and steps are in
  * such tables. UUIDs are mostly random, so their own bytes are the hash; a table that someone filled with chosen ids only
  * gets slow in proportion to what its owner may configure.
  */

@@ -43,7 +43,8 @@ plugin_scope_changed(const json_t *row)
         scoped = true;
     }
     if (event_uuid(row, "route", &id)) {
-        sb_plans_forget(&id);
+        sb_route_chains_forget(&id);
+        sb_worker.route_epoch++;
         scoped = true;
     } else if (event_uuid(row, "service", &id)) {
         sb_services_plugins_changed(&id);
@@ -90,7 +91,7 @@ apply_event(const json_t *event)
     if (entity == NULL || text == NULL || !sb_uuid_parse(text, strlen(text), &id))
         return;
     if (strcmp(entity, "routes") == 0)
-        sb_plans_forget(&id);
+        sb_route_chains_forget(&id);
     else if (strcmp(entity, "services") == 0)
         sb_services_forget(&id);
     else if (strcmp(entity, "plugins") == 0)
@@ -109,10 +110,11 @@ apply_event(const json_t *event)
 static void
 flush_all(void)
 {
-    sb_plans_forget(NULL);
+    sb_route_chains_forget(NULL);
     sb_services_forget(NULL);
     sb_ups_forget(NULL);
     sb_worker.global_epoch++;
+    sb_worker.route_epoch++;
     sb_worker.consumer_epoch++;
     sb_worker.ups_epoch++;
     if (sb_lua_hooks.flush != NULL)
