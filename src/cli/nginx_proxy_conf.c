@@ -147,7 +147,7 @@ sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
     sb_buf_adds(out, "http {\n");
     sb_nginx_http(s, SB_INSTANCE_PROXY, out);
     /* What a proxied request takes fits: one allocation less than with nginx's 4k. */
-    sb_nginx_default(s, "nginx_http_", "request_pool_size", "8k", 1, out);
+    sb_nginx_default(s, "nginx_http_", "request_pool_size", "12k", 1, out);
     sb_buf_adds(out, "    log_format kong_log_format '$remote_addr - $remote_user [$time_local] \"$request\" $status "
                      "$body_bytes_sent \"$http_referer\" \"$http_user_agent\" kong_request_id: \"$kong_request_id\"';\n");
     if (lua)

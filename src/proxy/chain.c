@@ -176,13 +176,14 @@ sb_chain_global(void)
 {
     static uint64_t stamp;
 
-    if (sb_worker.global_chain == NULL || stamp != sb_worker.global_epoch) {
+    if ((sb_worker.global_chain == NULL || stamp != sb_worker.global_epoch) && sb_model_begin(sb_worker.reader, NULL) == SB_OK) {
         sb_chain_t *chain = build((struct scope){NULL, NULL, NULL});
+        sb_model_end(sb_worker.reader);
         sb_chain_unref(sb_worker.global_chain);
         sb_worker.global_chain = chain;
         stamp = sb_worker.global_epoch;
     }
-    return sb_chain_ref(sb_worker.global_chain);
+    return sb_worker.global_chain != NULL ? sb_chain_ref(sb_worker.global_chain) : NULL;
 }
 
 sb_chain_t *

@@ -50,14 +50,15 @@ static sb_str_t
 split_port(sb_str_t host, uint16_t *port)
 {
     size_t i = host.len;
-    ngx_int_t n;
+    uint32_t n = 0, scale = 1;
 
-    while (i > 0 && host.data[i - 1] >= '0' && host.data[i - 1] <= '9')
-        i--;
+    for (; i > 0 && host.data[i - 1] >= '0' && host.data[i - 1] <= '9'; i--) {
+        n += (uint32_t)(host.data[i - 1] - '0') * scale;
+        if (n > 65535)
+            return host;
+        scale = scale < 100000 ? scale * 10 : scale;
+    }
     if (i < 2 || i == host.len || host.data[i - 1] != ':')
-        return host;
-    n = ngx_atoi((u_char *)host.data + i, host.len - i);
-    if (n == NGX_ERROR || n > 65535)
         return host;
     *port = (uint16_t)n;
     return (sb_str_t){host.data, i - 1};
@@ -104,13 +105,13 @@ fill_request(sb_ctx_t *ctx, sb_route_request_t *req)
     memset(req, 0, sizeof(*req));
     req->method = (sb_str_t){(char *)r->method_name.data, r->method_name.len};
     req->port = listener_port(r);
-    req->host = split_port(ctx->host, &req->port);
     req->path = ctx->path;
     req->header = next_header;
     req->arg = r;
     req->src_ip = (sb_str_t){(char *)r->connection->addr_text.data, r->connection->addr_text.len};
     req->src_port = ngx_inet_get_port(r->connection->sockaddr);
-    req->dst_port = listener_port(r);
+    req->dst_port = req->port;
+    req->host = split_port(ctx->host, &req->port);
     req->scheme = SB_STR("http");
     if (r->connection->ssl != NULL) {
         req->scheme = SB_STR("https");

@@ -46,6 +46,27 @@ sb_names_add(sb_names_t *t, const char *name, uint8_t number)
     t->text[t->n++] = name;
 }
 
+/* lower: of letters, digits and "-". Setting one bit makes their lower case of letters and changes nothing about the others; only controls
+ * could become one of them by it, and no parser lets those into a name. */
+static inline bool
+sb_names_same(const u_char *name, const char *lower, size_t len)
+{
+    const uint64_t bits = 0x2020202020202020ull;
+    uint64_t x, y;
+    size_t i;
+
+    for (i = 0; i + sizeof(x) <= len; i += sizeof(x)) {
+        memcpy(&x, name + i, sizeof(x));
+        memcpy(&y, lower + i, sizeof(y));
+        if ((x | bits) != y)
+            return false;
+    }
+    for (; i < len; i++)
+        if ((name[i] | 0x20) != (u_char)lower[i])
+            return false;
+    return true;
+}
+
 /* The header's number; 0: not in the set. */
 static inline uint8_t
 sb_names_find(const sb_names_t *t, const ngx_table_elt_t *h)
@@ -54,7 +75,7 @@ sb_names_find(const sb_names_t *t, const ngx_table_elt_t *h)
 
     for (size_t at = sb_names_slot(hash); t->slots[at].hash != 0; at = (at + 1) % SB_NAMES_SLOTS)
         if (t->slots[at].hash == hash && t->slots[at].len == h->key.len &&
-            ngx_strncasecmp(h->key.data, (u_char *)t->text[t->slots[at].name], h->key.len) == 0)
+            sb_names_same(h->key.data, t->text[t->slots[at].name], h->key.len))
             return t->slots[at].number;
     return 0;
 }

@@ -27,10 +27,10 @@ release(void *data)
 static void
 use_global_chain(sb_ctx_t *ctx)
 {
-    if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
-        return;
-    sb_chain_use(ctx, sb_chain_global());
-    sb_model_end(sb_worker.reader);
+    sb_chain_t *chain = sb_chain_global();
+
+    if (chain != NULL)
+        sb_chain_use(ctx, chain);
 }
 
 sb_ctx_t *

@@ -7,6 +7,7 @@
  * is taken back. Lines that end here stay in the list with hash 0, unsent, because plugins may ask what the service said.
  */
 #include "proxy/exchange.h"
+#include "proxy/header_line.h"
 #include "proxy/names.h"
 
 enum kind {
@@ -269,26 +270,29 @@ is_hidden(const ngx_http_upstream_conf_t *conf, ngx_table_elt_t *h)
     return ngx_hash_find((ngx_hash_t *)&conf->hide_headers_hash, h->hash, lower, h->key.len) != NULL;
 }
 
-/* A line that the parser found, copied: the buffer is used again for the body. */
+/* A line, copied: the buffer is used again for the body. The copy is cut into name and value where they end. */
 static ngx_int_t
-take_header(sb_exchange_t *x)
+take_header(sb_exchange_t *x, const u_char *line, size_t len)
 {
     ngx_http_request_t *r = x->r;
-    size_t name = (size_t)(r->header_name_end - r->header_name_start), value = (size_t)(r->header_end - r->header_start);
-    ngx_table_elt_t *h = ngx_list_push(&r->headers_out.headers);
-    u_char *p = h != NULL ? ngx_pnalloc(r->pool, name + value + 2) : NULL;
+    sb_header_line_t at;
+    ngx_table_elt_t *h;
     enum kind kind;
+    u_char *p;
 
+    if (!sb_header_line_parse(line, len, &at))
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    h = ngx_list_push(&r->headers_out.headers);
+    p = h != NULL ? ngx_pnalloc(r->pool, len + 1) : NULL;
     if (p == NULL)
         return NGX_ERROR;
     ngx_memzero(h, sizeof(*h));
-    h->hash = r->header_hash;
-    h->key = (ngx_str_t){name, p};
-    p = ngx_cpymem(p, r->header_name_start, name);
-    *p++ = '\0';
-    h->value = (ngx_str_t){value, p};
-    p = ngx_cpymem(p, r->header_start, value);
-    *p = '\0';
+    memcpy(p, line, len);
+    p[at.name_len] = '\0';
+    p[at.value + at.value_len] = '\0';
+    h->hash = at.hash;
+    h->key = (ngx_str_t){at.name_len, p};
+    h->value = (ngx_str_t){at.value_len, p + at.value};
     kind = kind_of(h);
     if (sb_conf->hides && is_hidden(r->upstream->conf, h))
         h->hash = 0;
@@ -395,18 +399,24 @@ static ngx_int_t
 process_header(ngx_http_request_t *r)
 {
     sb_exchange_t *x = sb_ctx(r)->exchange;
+    ngx_buf_t *b = &r->upstream->buffer;
     ngx_int_t rc;
 
     for (;;) {
-        rc = ngx_http_parse_header_line(r, &r->upstream->buffer, 1);
-        if (rc == NGX_OK && (rc = take_header(x)) == NGX_OK)
-            continue;
-        if (rc == NGX_HTTP_PARSE_HEADER_DONE)
+        u_char *line = b->pos, *end = memchr(line, LF, (size_t)(b->last - line));
+        if (end == NULL)
+            return NGX_AGAIN;
+        b->pos = end + 1;
+        if (end > line && end[-1] == CR)
+            end--;
+        if (end == line)
             return header_done(x);
-        if (rc == NGX_AGAIN || rc == NGX_ERROR)
-            return rc;
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "upstream sent invalid header");
-        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+        rc = take_header(x, line, (size_t)(end - line));
+        if (rc == NGX_OK)
+            continue;
+        if (rc != NGX_ERROR)
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "upstream sent invalid header");
+        return rc;
     }
 }
 

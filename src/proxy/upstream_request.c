@@ -187,7 +187,7 @@ find_connection(struct head *h)
     for (ngx_list_part_t *part = &h->r->headers_in.headers.part; part != NULL; part = part->next) {
         ngx_table_elt_t *e = part->elts;
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (e[i].key.len != 10 || e[i].hash == 0 || ngx_strncasecmp(e[i].key.data, (u_char *)"connection", 10) != 0)
+            if (e[i].key.len != 10 || e[i].hash == 0 || !sb_names_same(e[i].key.data, "connection", 10))
                 continue;
             if (!is_plain_connection(&e[i].value) && h->n_named < sizeof(h->named) / sizeof(h->named[0]))
                 h->named[h->n_named++] = &e[i].value;

@@ -101,6 +101,8 @@ def callgrind(kind, work, conf, requests, path_of):
         control(p.p.pid, "-i", "on")
         waves.run(requests, path_of)
         control(p.p.pid, "-i", "off")
+        p.p.terminate()
+        p.p.wait(120)
     finally:
         p.stop()
     return out

@@ -34,18 +34,44 @@ rkey_exact(struct rkey *k, sb_str_t text, size_t max)
     return false;
 }
 
+/* Every bit, eight bytes at a time: this is done for every request. */
+static void
+invert(unsigned char *to, const char *from, size_t n)
+{
+    uint64_t word;
+
+    for (; n >= sizeof(word); n -= sizeof(word)) {
+        memcpy(&word, from, sizeof(word));
+        word = ~word;
+        memcpy(to, &word, sizeof(word));
+        from += sizeof(word);
+        to += sizeof(word);
+    }
+    while (n-- != 0)
+        *to++ = (unsigned char)~*from++;
+}
+
 bool
 rkey_prefix(struct rkey *k, sb_str_t text, size_t max, bool reversed)
 {
     size_t n = text.len < max ? text.len : max;
+    const char *nul;
 
     SB_ASSERT(n <= sizeof(k->b) - k->len);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text.data[reversed ? text.len - 1 - i : i];
-        if (c == 0)
-            return false;
-        k->b[k->len++] = (unsigned char)~c;
+    if (reversed) {
+        for (size_t i = 0; i < n; i++) {
+            unsigned char c = (unsigned char)text.data[text.len - 1 - i];
+            if (c == 0)
+                return false;
+            k->b[k->len++] = (unsigned char)~c;
+        }
+        return n == text.len;
     }
+    nul = n != 0 ? memchr(text.data, '\0', n) : NULL;
+    if (nul != NULL)
+        n = (size_t)(nul - text.data);
+    invert(k->b + k->len, text.data, n);
+    k->len += n;
     return n == text.len;
 }
 

@@ -453,9 +453,10 @@ on_path(struct search *s)
 static void
 chain(struct search *s, sb_str_t text, size_t max, bool reversed, bool (*fn)(struct search *s))
 {
-    struct rkey inverted = {.len = 0};
+    struct rkey inverted; /* only as much of it is set as is used */
     size_t base = s->key.len, left, i;
 
+    inverted.len = 0;
     rkey_prefix(&inverted, text, max, reversed);
     left = inverted.len;
     for (;;) {
