@@ -222,22 +222,42 @@ def worst_latency_ms(prepared, n, edits=200):
     return round(worst[0] * 1000, 2)
 
 
-def print_requests(results):
-    print("\nCPU per request (median of slices, 95 % interval)\n")
-    print(table(["row", "ratio", "interval", "bound", "µs", "base µs", "req/s", "base req/s", "p50 µs", "p99 µs", "private MB"], [
+def requests_table(results):
+    return table(["row", "ratio", "interval", "bound", "µs", "base µs", "req/s", "base req/s", "p50 µs", "p99 µs", "private MB"], [
         [r["row"], r["ratio"], f"{r['low']} – {r['high']}",
          "–" if r["bound"] is None else f"{r['bound']} {'MISSED' if r['missed'] else 'held'}",
          r["cpu_us"], r["baseline_cpu_us"], int(r["rps"]), int(r["baseline_rps"]), r["p50_us"], r["p99_us"],
-         round(r["private_kb"] / 1024, 1)] for r in results]))
+         round(r["private_kb"] / 1024, 1)] for r in results])
 
 
-def print_config(figures, imports):
+def config_table(figures):
+    return table(["routes", "µs", "raw insert µs", "ratio", "interval", "bound", "to 100 routes", "worst proxied ms meanwhile"], [
+        [f["routes"], f["write_until_served_us"], f["raw_insert_us"], f["ratio"], f"{f['low']} – {f['high']}",
+         "5 " + ("MISSED" if f["missed"] else "held"), f["to_100_routes"], f["worst_latency_ms"]] for f in figures])
+
+
+def report(results, figures, imports, idle):
+    """The tables as text; the same in the terminal and in docs/performance.md."""
+    parts = ["CPU per request (median of slices, 95 % interval)", requests_table(results),
+             f"Idle worker, no Lua, 1,024 connections: {idle / 1024:.1f} MB private."]
     if figures:
-        print("\nOne Admin route write until served\n")
-        print(table(["routes", "µs", "raw insert µs", "ratio", "interval", "bound", "to 100 routes", "worst proxied ms meanwhile"], [
-            [f["routes"], f["write_until_served_us"], f["raw_insert_us"], f["ratio"], f"{f['low']} – {f['high']}",
-             "5 " + ("MISSED" if f["missed"] else "held"), f["to_100_routes"], f["worst_latency_ms"]] for f in figures]))
-    print("\nImport through the Admin API: " + ", ".join(f"{n} routes in {s:.1f} s" for n, s in imports.items()))
+        parts += ["One Admin route write until served", config_table(figures)]
+    parts.append("Import through the Admin API: " + ", ".join(f"{n} routes in {s:.1f} s" for n, s in imports.items()) + ".")
+    return "\n\n".join(parts)
+
+
+def save(text, args):
+    """Puts the report between the marks of docs/performance.md; the words around it stay."""
+    path = os.path.join(harness.ROOT, "docs/performance.md")
+    with open(path) as f:
+        page = f.read()
+    start, end = "<!-- figures -->", "<!-- /figures -->"
+    head, rest = page.split(start, 1)
+    tail = rest.split(end, 1)[1]
+    taken = (f"Taken on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({harness.cpu_model()}), {args.rounds} slices of "
+             f"{args.seconds} s a row.")
+    with open(path, "w") as f:
+        f.write(f"{head}{start}\n\n{taken}\n\n{text}\n\n{end}{tail}")
 
 
 def main():
@@ -247,6 +267,7 @@ def main():
     ap.add_argument("--only", default="")
     ap.add_argument("--small", action="store_true", help="100 and 1,000 routes only: a quick look")
     ap.add_argument("--no-config", action="store_true")
+    ap.add_argument("--save", action="store_true", help="put the tables into docs/performance.md")
     ap.add_argument("--keep", action="store_true", help="keep the work folder")
     args = ap.parse_args()
     harness.need("wrk", "haproxy", "nginx", "taskset")
@@ -280,9 +301,10 @@ def main():
             s.stop()
         if not args.keep:
             shutil.rmtree(work, ignore_errors=True)
-    print_requests(results)
-    print(f"\nIdle worker, no Lua, 1,024 connections: {idle / 1024:.1f} MB private")
-    print_config(figures, imports)
+    text = report(results, figures, imports, idle)
+    print("\n" + text)
+    if args.save:
+        save(text, args)
     os.makedirs(os.path.join(harness.ROOT, "build"), exist_ok=True)
     with open(os.path.join(harness.ROOT, "build/bench.json"), "w") as f:
         json.dump({"requests": results, "configuration": figures, "import_s": imports, "idle_private_kb": idle,

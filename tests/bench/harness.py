@@ -53,6 +53,14 @@ def children(pid):
     return out
 
 
+def cpu_model():
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
 def cpu_ns(pid):
     with open(f"/proc/{pid}/schedstat") as f:
         return int(f.read().split()[0])
