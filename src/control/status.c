@@ -7,7 +7,9 @@
 #include "core/base/log.h"
 #include "core/base/uuid.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 
 static struct {
@@ -25,6 +27,15 @@ sb_control_set_lua_version(const char *version)
     lua_version = sb_strdup_len(version, strlen(version)); /* kept: told once per configuration */
 }
 
+/* The process in a slot of the runtime state; 0 when there is none or it was killed. */
+static pid_t
+living(const uint64_t *slot)
+{
+    pid_t pid = (pid_t)__atomic_load_n(slot, __ATOMIC_RELAXED);
+
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
+}
+
 static json_t *
 pids(void *arg)
 {
@@ -40,7 +51,7 @@ pids(void *arg)
         fclose(f);
     free(path);
     for (size_t i = 0; i < SB_RT_WORKERS; i++) {
-        uint64_t pid = __atomic_load_n(&status.rt->lua_pid[i], __ATOMIC_RELAXED);
+        pid_t pid = living(&status.rt->worker_pid[i]);
         if (pid != 0)
             json_array_append_new(workers, json_integer((json_int_t)pid));
     }
@@ -68,7 +79,7 @@ memory(void *arg)
 
     (void)arg;
     for (size_t i = 0; i < SB_RT_WORKERS; i++) {
-        uint64_t pid = __atomic_load_n(&status.rt->lua_pid[i], __ATOMIC_RELAXED);
+        pid_t pid = living(&status.rt->lua_pid[i]);
         uint64_t kb = __atomic_load_n(&status.rt->lua_gc_kb[i], __ATOMIC_RELAXED);
         if (pid != 0)
             json_array_append_new(vms, json_pack("{s:I,s:I}", "pid", (json_int_t)pid, "http_allocated_gc", (json_int_t)(kb * 1024)));

@@ -298,6 +298,7 @@ start_worker(ngx_cycle_t *cycle)
         sb_err_clear(&err);
         return NGX_ERROR;
     }
+    __atomic_store_n(&sb_worker.rt->worker_pid[sb_worker.slot], (uint64_t)ngx_pid, __ATOMIC_RELAXED);
     sb_events_start(cycle);
     first.handler = first_turn;
     first.log = cycle->log;
@@ -317,11 +318,22 @@ sb_worker_init(ngx_cycle_t *cycle)
     return start_worker(cycle);
 }
 
+/* Leaves the slot, unless the worker of a newer configuration has taken it over. */
+static void
+clear_slot(uint64_t *slot)
+{
+    uint64_t own = (uint64_t)ngx_pid;
+
+    __atomic_compare_exchange_n(slot, &own, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 void
 sb_worker_exit(ngx_cycle_t *cycle)
 {
     if (sb_worker.reader == NULL)
         return;
+    clear_slot(&sb_worker.rt->worker_pid[sb_worker.slot]);
+    clear_slot(&sb_worker.rt->lua_pid[sb_worker.slot]);
     sb_events_stop();
     sb_resolver_done();
     sb_router_free(sb_worker.router);

@@ -130,6 +130,34 @@ def children_of(pid):
         return []
 
 
+def worker_of(gw, sock):
+    """The pid of the proxy worker that holds the other end of a client's connection; None when none does."""
+    client, server = sock.getsockname()[1], sock.getpeername()[1]
+    inode = None
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].split(":")[1], 16) == server and int(fields[2].split(":")[1], 16) == client:
+            inode = f"socket:[{fields[9]}]"
+    for pid in gw.workers("proxy"):
+        if inode in open_files(pid):
+            return pid
+    return None
+
+
+def open_files(pid):
+    """What a process has open, as its links in /proc name it."""
+    found = set()
+    try:
+        for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                found.add(os.readlink(fd))
+            except OSError:
+                continue
+    except OSError:
+        pass
+    return found
+
+
 class Gateway:
     """One node. Settings are keyword arguments (name=value, as in kong.conf) and reach the node through its environment."""
 

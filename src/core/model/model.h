@@ -30,6 +30,7 @@ typedef struct sb_runtime {
     uint64_t lua_entries;              /* how often a request entered Lua: proves that chains without Lua never do */
     uint64_t lua_gc_kb[SB_RT_WORKERS]; /* by worker slot */
     uint64_t lua_pid[SB_RT_WORKERS];
+    uint64_t worker_pid[SB_RT_WORKERS]; /* 0: none; one that was killed may still stand here */
 } sb_runtime_t;
 
 /* Maps the file, creating it (0600) when create. *out stays mapped until sb_runtime_unmap. */
