@@ -118,6 +118,8 @@ on_end(ngx_http_request_t *sr, void *data, ngx_int_t rc)
         return rc;
     c->finished = true;
     ctx->capturing = 0;
+    if (rc == NGX_OK && ctx->exchange != NULL)
+        rc = ctx->exchange->end;
     if (rc == NGX_ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE || !sr->header_sent || move_headers(sr, ctx->r) != NGX_OK) {
         if (!ctx->exited)
             fail(ctx, rc);

@@ -46,6 +46,18 @@ send_body(ngx_http_request_t *r, sb_str_t body)
     return ngx_http_output_filter(r, &out);
 }
 
+/* What a gathered answer says about a body that it does not have, it goes on saying. */
+static off_t
+exit_length(const sb_ctx_t *ctx)
+{
+    const sb_capture_t *c = ctx->capture;
+
+    if (c != NULL && !c->failed && ctx->source == SB_SOURCE_SERVICE &&
+        (ctx->r->method == NGX_HTTP_HEAD || ctx->exit.status == NGX_HTTP_NOT_MODIFIED))
+        return c->length;
+    return (off_t)ctx->exit.body.len;
+}
+
 static ngx_int_t
 send_exit(sb_ctx_t *ctx)
 {
@@ -57,7 +69,7 @@ send_exit(sb_ctx_t *ctx)
         return rc;
     r->headers_out.status = (ngx_uint_t)e->status;
     r->headers_out.status_line.len = 0;
-    r->headers_out.content_length_n = (off_t)e->body.len;
+    r->headers_out.content_length_n = exit_length(ctx);
     if (e->content_type.data != NULL)
         sb_headers_out_set(r, SB_STR("content-type"), e->content_type);
     rc = ngx_http_send_header(r);

@@ -46,6 +46,7 @@ struct sb_exchange {
     ngx_http_status_t status;
     ngx_http_chunked_t chunked;
     bool chunked_request, head_sent;
+    ngx_int_t end;            /* how it ended: NGX_OK, or an error or status */
     ngx_chain_t *free, *busy; /* of the chunked request body */
 
     /* the answer's header */
@@ -61,16 +62,21 @@ ngx_int_t sb_exchange_prepare(sb_exchange_t *x);
 void sb_exchange_release(sb_exchange_t *x);
 /* upstream.c. Starts the exchange; as a content handler returns. */
 ngx_int_t sb_upstream_start(sb_exchange_t *x);
+/* The bytes that come next are the beginning of an answer's header. */
+void sb_upstream_expect_header(sb_exchange_t *x);
 /* upstream_request.c: u->create_request, and its head made again for another target. */
 ngx_int_t sb_upstream_create_request(ngx_http_request_t *r);
 ngx_int_t sb_upstream_rebuild_head(ngx_http_request_t *r);
 void sb_upstream_request_init(void);
+/* Whether the client asks for what alone may become a tunnel: a WebSocket, by HTTP/1.1. */
+bool sb_upstream_is_websocket(ngx_http_request_t *r);
 /* upstream_header.c: u->process_header; the mark is where headers_out ends before, undo goes back to it. */
 ngx_int_t sb_upstream_process_status(ngx_http_request_t *r);
 void sb_upstream_header_mark(sb_exchange_t *x);
 void sb_upstream_header_undo(sb_exchange_t *x);
 void sb_upstream_header_init(void);
-/* upstream_body.c */
+/* upstream_body.c. Whether the answer, by its header, has no body. */
+bool sb_upstream_no_body(ngx_http_request_t *r);
 ngx_int_t sb_upstream_filter_init(void *data);
 ngx_int_t sb_upstream_copy(ngx_event_pipe_t *p, ngx_buf_t *buf);
 ngx_int_t sb_upstream_plain(void *data, ssize_t bytes);

@@ -5,6 +5,7 @@
  * Everything here runs on the worker's thread, most of it inside a request's Lua handler. ctx->lua (sb_lua_request_t) is made
  * when a request first needs it and lives in the request's pool.
  */
+#include "proxy/exchange.h"
 #include "proxy/ffi_int.h"
 
 #include <dlfcn.h>
@@ -341,13 +342,14 @@ sb_ffi_fail(void *r)
 
 /* ---- buffered proxying ---- */
 
+/* Two streams have no end to gather them until: a WebSocket goes past the response handlers. */
 int
 sb_ffi_wants_capture(void *r)
 {
     const sb_ctx_t *ctx = sb_ctx(r);
     const sb_lua_request_t *lua = ctx->lua;
 
-    if (ctx->exited || ctx->service == NULL)
+    if (ctx->exited || ctx->service == NULL || sb_upstream_is_websocket(r))
         return 0;
     return (lua != NULL && lua->buffered) || (ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_RESPONSE)) != 0;
 }

@@ -338,7 +338,7 @@ sb_ffi_get_str(void *r, int what, sb_ffi_str *out)
 {
     sb_ctx_t *ctx = r != NULL ? sb_ctx(r) : NULL;
 
-    if (ctx == NULL || what <= 0 || (size_t)what >= sizeof(str_getters) / sizeof(str_getters[0]))
+    if (ctx == NULL || what <= 0 || (size_t)what >= sizeof(str_getters) / sizeof(str_getters[0]) || str_getters[what] == NULL)
         return 0;
     return sb_ffi_out(out, str_getters[what](ctx));
 }

@@ -113,7 +113,7 @@ link_bytes(ngx_pool_t *pool, const char *data, size_t len, const ngx_buf_t *like
     ngx_buf_t *b = ngx_calloc_buf(pool);
     ngx_chain_t *link = b != NULL ? ngx_alloc_chain_link(pool) : NULL;
 
-    if (link == NULL)
+    if (link == NULL || data == NULL)
         return NULL;
     b->pos = (u_char *)data;
     b->last = b->pos + len;
@@ -124,6 +124,18 @@ link_bytes(ngx_pool_t *pool, const char *data, size_t len, const ngx_buf_t *like
     link->buf = b;
     link->next = NULL;
     return link;
+}
+
+/* A part of the chunk is copied: the chunk's own memory is read into again once it counts as sent. NULL without memory. */
+static const char *
+own_bytes(ngx_pool_t *pool, const char *data, size_t len, const char *chunk, size_t size)
+{
+    char *copy;
+
+    if (len == 0 || data < chunk || data >= chunk + size)
+        return data;
+    copy = ngx_pnalloc(pool, len);
+    return copy != NULL ? memcpy(copy, data, len) : NULL;
 }
 
 /* Native body filters see each buffer's bytes; what they leave unchanged goes on in the buffer it came in. */
@@ -149,7 +161,7 @@ run_body_filters(ngx_http_request_t *r, sb_ctx_t *ctx, ngx_chain_t *in)
             link->buf = b;
             link->next = NULL;
         } else {
-            link = link_bytes(r->pool, data, len, b);
+            link = link_bytes(r->pool, own_bytes(r->pool, data, len, before, size), len, b);
             if (link == NULL)
                 return NGX_ERROR;
             b->pos = b->last;

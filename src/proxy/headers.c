@@ -2,6 +2,8 @@
  * Changing headers of a request or an answer outside nginx's own parsing. nginx keeps headers in a list and, for those it cares
  * about, a second note of them in named members; both must tell the same. A removed header stays in the list with hash 0, which
  * everything that writes headers skips.
+ *
+ * Names and values come from plugins, and may hold what a client sent: what would end a line, or the header, is escaped.
  */
 #include "proxy/proxy_int.h"
 
@@ -54,8 +56,53 @@ remove_all(ngx_list_t *list, sb_str_t name)
     }
 }
 
+/* ---- text from plugins ---- */
+
+static bool
+is_control(u_char c)
+{
+    return (c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+/* What may not stand in a name; colons come first only in HTTP/2's own. */
+static bool
+is_not_token(u_char c)
+{
+    return c <= 0x20 || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c) != NULL;
+}
+
+static sb_str_t
+escape(ngx_pool_t *pool, sb_str_t s, bool (*is_bad)(u_char c))
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t n = 0;
+    char *text, *p;
+
+    for (size_t i = 0; i < s.len; i++)
+        n += is_bad((u_char)s.data[i]);
+    if (n == 0)
+        return s;
+    text = p = ngx_pnalloc(pool, s.len + 2 * n);
+    for (size_t i = 0; p != NULL && i < s.len; i++) {
+        u_char c = (u_char)s.data[i];
+        if (is_bad(c)) {
+            *p++ = '%';
+            *p++ = digits[c >> 4];
+            *p++ = digits[c & 15];
+        } else
+            *p++ = (char)c;
+    }
+    return (sb_str_t){text, text != NULL ? s.len + 2 * n : 0};
+}
+
+sb_str_t
+sb_header_text(ngx_pool_t *pool, sb_str_t s)
+{
+    return escape(pool, s, is_control);
+}
+
 static ngx_table_elt_t *
-push(ngx_http_request_t *r, ngx_list_t *list, sb_str_t name, sb_str_t value)
+push_text(ngx_http_request_t *r, ngx_list_t *list, sb_str_t name, sb_str_t value)
 {
     u_char *text = ngx_pnalloc(r->pool, 2 * name.len + value.len + 3);
     ngx_table_elt_t *h = text != NULL ? ngx_list_push(list) : NULL;
@@ -76,6 +123,14 @@ push(ngx_http_request_t *r, ngx_list_t *list, sb_str_t name, sb_str_t value)
     return h;
 }
 
+static ngx_table_elt_t *
+push(ngx_http_request_t *r, ngx_list_t *list, sb_str_t name, sb_str_t value)
+{
+    name = escape(r->pool, name, is_not_token);
+    value = sb_header_text(r->pool, value);
+    return name.data != NULL && value.data != NULL ? push_text(r, list, name, value) : NULL;
+}
+
 /* ---- answers ---- */
 
 /* Content-Type and Content-Length are members only. true: it was one of them. */
@@ -85,6 +140,7 @@ set_entity_header(ngx_http_request_t *r, sb_str_t name, sb_str_t value, ngx_int_
     u_char *text;
 
     if (sb_str_ieq(name, SB_STR("content-type"))) {
+        value = sb_header_text(r->pool, value);
         text = ngx_pnalloc(r->pool, value.len + 1);
         *rc = text != NULL ? NGX_OK : NGX_ERROR;
         if (text != NULL)

@@ -244,7 +244,7 @@ choose_destination(sb_exchange_t *x)
         x->ups = sb_ups_ref(sb_service_ups(s));
     if (x->ups != NULL)
         x->tried = ngx_pcalloc(x->r->pool, (x->ups->n / 64 + 1) * sizeof(*x->tried));
-    else if (x->endpoint == NULL && s != NULL)
+    else if (x->endpoint == NULL && s != NULL && ctx->target_host.len == 0)
         x->endpoint = &s->endpoint;
 }
 
@@ -318,8 +318,11 @@ next_address(sb_exchange_t *x)
     for (size_t i = 0; i < (x->ups != NULL ? x->ups->n : 1); i++) {
         if (x->ups != NULL && (e = pick_target(x)) == NULL)
             return false;
-        if (resolve(x, e, &why) != RESOLVED)
+        if (resolve(x, e, &why) != RESOLVED) {
+            if (x->ups == NULL)
+                return true; /* the address that it had */
             continue;
+        }
         host_changes = !same_host(x, e);
         use_endpoint(x, e);
         x->r->upstream->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};

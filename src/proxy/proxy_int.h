@@ -357,6 +357,8 @@ void sb_request_id_make(u_char id[32]); /* id.c */
 ngx_int_t sb_headers_out_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 ngx_int_t sb_headers_out_add(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 void sb_headers_out_clear(ngx_http_request_t *r, sb_str_t name);
+/* Text for a header line: with bytes that would end the line escaped. s itself when there are none; data NULL without memory. */
+sb_str_t sb_header_text(ngx_pool_t *pool, sb_str_t s);
 /* The same on what the client sent, which is what goes upstream. */
 ngx_int_t sb_headers_in_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 ngx_int_t sb_headers_in_add(ngx_http_request_t *r, sb_str_t name, sb_str_t value);

@@ -247,19 +247,34 @@ sb_request_body(sb_request_t *r)
 
 /* ---- what goes to the service ---- */
 
+/* ":authority" is what HTTP/2 calls it. */
+static bool
+is_host(sb_cstr name)
+{
+    return sb_str_ieq(str(name), SB_STR("host")) || sb_str_ieq(str(name), SB_STR(":authority"));
+}
+
+static int
+set_host(sb_request_t *r, sb_str_t value)
+{
+    char *copy;
+
+    value = sb_header_text(r->r->pool, value);
+    copy = value.data != NULL ? ngx_pnalloc(r->r->pool, value.len + 1) : NULL;
+    if (copy == NULL)
+        return SB_ERROR;
+    memcpy(copy, value.data, value.len);
+    r->upstream_host = (sb_str_t){copy, value.len};
+    return SB_OK;
+}
+
 int
 sb_upstream_header_set(sb_request_t *r, sb_cstr name, sb_cstr value)
 {
     if (!in_phases(r, BEFORE_SERVICE))
         return SB_ERROR_PHASE;
-    if (sb_str_ieq(str(name), SB_STR("host"))) {
-        char *copy = ngx_pnalloc(r->r->pool, value.len + 1);
-        if (copy == NULL)
-            return SB_ERROR;
-        memcpy(copy, value.data, value.len);
-        r->upstream_host = (sb_str_t){copy, value.len};
-        return SB_OK;
-    }
+    if (is_host(name))
+        return set_host(r, str(value));
     return answer(sb_headers_in_set(r->r, str(name), str(value)));
 }
 
@@ -268,8 +283,8 @@ sb_upstream_header_add(sb_request_t *r, sb_cstr name, sb_cstr value)
 {
     if (!in_phases(r, BEFORE_SERVICE))
         return SB_ERROR_PHASE;
-    if (sb_str_ieq(str(name), SB_STR("host")))
-        return sb_upstream_header_set(r, name, value);
+    if (is_host(name))
+        return set_host(r, str(value));
     return answer(sb_headers_in_add(r->r, str(name), str(value)));
 }
 
@@ -306,10 +321,17 @@ sb_upstream_method_set(sb_request_t *r, sb_cstr method)
         ngx_uint_t code;
     } known[] = {{"GET", NGX_HTTP_GET},       {"HEAD", NGX_HTTP_HEAD},       {"POST", NGX_HTTP_POST},   {"PUT", NGX_HTTP_PUT},
                  {"DELETE", NGX_HTTP_DELETE}, {"OPTIONS", NGX_HTTP_OPTIONS}, {"PATCH", NGX_HTTP_PATCH}, {"TRACE", NGX_HTTP_TRACE}};
-    int rc = copy_to(r, method, &r->r->method_name);
+    int rc;
 
+    for (size_t i = 0; i < method.len; i++)
+        if ((method.data[i] < 'A' || method.data[i] > 'Z') && method.data[i] != '-' && method.data[i] != '_')
+            return SB_ERROR;
+    rc = method.len != 0 ? copy_to(r, method, &r->r->method_name) : SB_ERROR;
     if (rc != SB_OK)
         return rc;
+    /* The client asked for a header alone, whatever the service is asked for. */
+    if (r->r->method == NGX_HTTP_HEAD)
+        r->r->header_only = 1;
     r->r->method = NGX_HTTP_UNKNOWN;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (sb_str_eqc(str(method), known[i].name))

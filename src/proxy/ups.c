@@ -21,6 +21,8 @@ parse_literal(sb_endpoint_t *e)
         return false;
     memcpy(text, e->host.data, e->host.len);
     text[e->host.len] = '\0';
+    if (strlen(text) != e->host.len)
+        return false;
     if (inet_pton(AF_INET, text, &e->addr.sa.v4.sin_addr) == 1) {
         e->addr.sa.v4.sin_family = AF_INET;
         e->addr.sa.v4.sin_port = htons(e->port);
@@ -49,7 +51,7 @@ sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port
     e->port = port;
     text = sb_asprintf(v6 ? "[%s]:%u" : "%s:%u", e->host.data, port);
     e->host_port = sb_pool_str(pool, text, strlen(text));
-    e->host_only = host.len + (v6 ? 2 : 0);
+    e->host_only = (size_t)(strrchr(text, ':') - text);
     free(text);
     e->literal = parse_literal(e);
     if (e->literal) {

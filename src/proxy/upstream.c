@@ -4,27 +4,39 @@
  */
 #include "proxy/exchange.h"
 
-/* Before an answer is read, and before another one is. */
-static ngx_int_t
-reinit(ngx_http_request_t *r)
+void
+sb_upstream_expect_header(sb_exchange_t *x)
 {
-    ngx_http_upstream_t *u = r->upstream;
-    sb_exchange_t *x = sb_ctx(r)->exchange;
+    ngx_http_upstream_t *u = x->r->upstream;
 
     ngx_memzero(&x->status, sizeof(x->status));
     ngx_memzero(&x->chunked, sizeof(x->chunked));
-    x->head_sent = false;
     sb_upstream_header_undo(x);
     u->process_header = sb_upstream_process_status;
     u->pipe->input_filter = sb_upstream_copy;
     u->input_filter = sb_upstream_plain;
-    r->state = 0;
+    x->r->state = 0;
+}
+
+/* Before the request is sent, and before it is sent again. */
+static ngx_int_t
+reinit(ngx_http_request_t *r)
+{
+    sb_exchange_t *x = sb_ctx(r)->exchange;
+
+    x->head_sent = false;
+    sb_upstream_expect_header(x);
     return NGX_OK;
 }
 
+/* nginx forgets how the exchange ended once a header was sent: an answer that was cut must not look whole to the capture. */
 static void
 finalize(ngx_http_request_t *r, ngx_int_t rc)
 {
+    sb_ctx_t *ctx = sb_ctx(r);
+
+    if (ctx != NULL && ctx->exchange != NULL)
+        ctx->exchange->end = rc;
 }
 
 static void

@@ -14,17 +14,25 @@ complete(ngx_http_upstream_t *u)
     u->keepalive = !u->headers_in.connection_close;
 }
 
+bool
+sb_upstream_no_body(ngx_http_request_t *r)
+{
+    const ngx_http_upstream_t *u = r->upstream;
+    ngx_uint_t status = u->headers_in.status_n;
+
+    return status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED || r->method == NGX_HTTP_HEAD ||
+           (!u->headers_in.chunked && u->headers_in.content_length_n == 0);
+}
+
 ngx_int_t
 sb_upstream_filter_init(void *data)
 {
     ngx_http_request_t *r = data;
     ngx_http_upstream_t *u = r->upstream;
-    ngx_uint_t status = u->headers_in.status_n;
 
-    if (status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED || r->method == NGX_HTTP_HEAD) {
+    if (sb_upstream_no_body(r)) {
         u->pipe->length = 0;
         u->length = 0;
-        complete(u);
     } else if (u->headers_in.chunked) {
         u->pipe->input_filter = chunked_pipe;
         u->pipe->length = 3; /* "0" CR LF at least */
@@ -33,8 +41,6 @@ sb_upstream_filter_init(void *data)
     } else {
         u->pipe->length = u->headers_in.content_length_n;
         u->length = u->headers_in.content_length_n;
-        if (u->length == 0)
-            complete(u);
     }
     return NGX_OK;
 }

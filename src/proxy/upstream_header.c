@@ -206,7 +206,8 @@ note(ngx_http_request_t *r, ngx_table_elt_t *h, enum kind kind)
         content_type(r, h);
         break;
     case TRANSFER_ENCODING:
-        u->headers_in.chunked = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, (u_char *)"chunked", 7 - 1) != NULL;
+        if (ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, (u_char *)"chunked", 7 - 1) != NULL)
+            u->headers_in.chunked = 1;
         h->hash = 0;
         break;
     case CONNECTION:
@@ -337,6 +338,13 @@ drop_hop_by_hop(sb_exchange_t *x, const ngx_str_t *list)
 }
 
 static void
+obey_connection(sb_exchange_t *x, ngx_table_elt_t *h, void *arg)
+{
+    if (h->key.len == 10 && ngx_strncasecmp(h->key.data, (u_char *)"connection", 10) == 0)
+        drop_hop_by_hop(x, &h->value);
+}
+
+static void
 copy_header(sb_exchange_t *x, ngx_table_elt_t *h, void *arg)
 {
     ngx_table_elt_t *copy = ngx_list_push(&x->headers);
@@ -371,8 +379,15 @@ skip_interim(ngx_http_request_t *r)
     u->headers_in.connection_close = u->headers_in.chunked = 0;
     if (u->state != NULL)
         u->state->status = 0;
-    u->reinit_request(r);
+    sb_upstream_expect_header(sb_ctx(r)->exchange);
     return sb_upstream_process_status(r);
+}
+
+static ngx_int_t
+unasked_upgrade(ngx_http_request_t *r)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "upstream switched protocols without being asked");
+    return NGX_HTTP_UPSTREAM_INVALID_HEADER;
 }
 
 static ngx_int_t
@@ -388,10 +403,14 @@ header_done(sb_exchange_t *x)
         u->headers_in.content_length_n = -1;
     keep_headers(x);
     if (u->headers_in.connection != NULL)
-        drop_hop_by_hop(x, &u->headers_in.connection->value);
-    u->keepalive = 0; /* until the body is complete */
-    if (status == NGX_HTTP_SWITCHING_PROTOCOLS && r->headers_in.upgrade != NULL)
+        each_new(x, obey_connection, NULL);
+    /* Else when the body is complete. Bytes that follow belong to no answer. */
+    u->keepalive = sb_upstream_no_body(r) && !u->headers_in.connection_close && u->buffer.pos == u->buffer.last;
+    if (status == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        if (!sb_upstream_is_websocket(r))
+            return unasked_upgrade(r);
         u->upgrade = 1;
+    }
     return NGX_OK;
 }
 

@@ -93,6 +93,7 @@ struct head {
     sb_str_t peer;
     sb_str_t path_up; /* path sent, when it is known; else computed while writing */
     sb_str_t service_path;
+    sb_str_t args;
 };
 
 static sb_str_t
@@ -164,12 +165,13 @@ via_text(const ngx_http_request_t *r)
     return r->http_version == NGX_HTTP_VERSION_10 ? "1.0 kong/" SB_KONG_VERSION : "1.1 kong/" SB_KONG_VERSION;
 }
 
-static bool
-wants_websocket(ngx_http_request_t *r)
+bool
+sb_upstream_is_websocket(ngx_http_request_t *r)
 {
     ngx_table_elt_t *u = r->headers_in.upgrade;
 
-    return u != NULL && u->hash != 0 && u->value.len == 9 && ngx_strncasecmp(u->value.data, (u_char *)"websocket", 9) == 0;
+    return r == r->main && r->http_version == NGX_HTTP_VERSION_11 && u != NULL && u->hash != 0 && u->value.len == 9 &&
+           ngx_strncasecmp(u->value.data, (u_char *)"websocket", 9) == 0;
 }
 
 /* What nearly every client sends, which names no headers. */
@@ -218,7 +220,7 @@ plan_head(struct head *h)
     forwarded(h);
     h->peer = peer_text(r);
     h->via = via_text(r);
-    h->upgrade = wants_websocket(r);
+    h->upgrade = sb_upstream_is_websocket(r);
     find_connection(h);
     h->trailers = te != NULL && te->hash != 0 && list_has(&te->value, &(ngx_str_t)ngx_string("trailers"));
     h->lone_question = r->args.len == 0 && r->unparsed_uri.len == h->ctx->raw_path.len + 1;
@@ -375,6 +377,28 @@ compute_path(const sb_ctx_t *ctx, sb_str_t service_path, char *out)
     return (sb_str_t){out, sb_router_upstream_path(service_path, ctx->path, ctx->prefix_len, ctx->route.strip_path, v1, out)};
 }
 
+/* A query as the client sent it is one; plugins may have set anything. */
+static sb_str_t
+query_of(const ngx_http_request_t *r)
+{
+    sb_str_t args = str(r->args);
+    const u_char *start = r->unparsed_uri.data;
+    char *text;
+    size_t bad = 0;
+
+    if (args.len == 0 || (r->args.data >= start && r->args.data + args.len <= start + r->unparsed_uri.len))
+        return args;
+    for (size_t i = 0; i < args.len; i++)
+        bad += (u_char)args.data[i] <= ' ' || args.data[i] == 0x7f;
+    if (bad == 0)
+        return args;
+    text = ngx_pnalloc(r->pool, 3 * args.len);
+    if (text == NULL)
+        return (sb_str_t){NULL, 0};
+    return (sb_str_t){text, (size_t)(write_escaped((u_char *)text, args) - (u_char *)text)};
+}
+
+/* NULL without memory. */
 static u_char *
 write_path(const struct head *h, u_char *p)
 {
@@ -387,7 +411,7 @@ write_path(const struct head *h, u_char *p)
         /* It stands where it has to grow: written again from a copy. */
         char *copy = ngx_pnalloc(h->r->pool, path.len);
         if (copy == NULL)
-            return p + path.len;
+            return NULL;
         memcpy(copy, path.data, path.len);
         path.data = copy;
     }
@@ -425,9 +449,11 @@ write_line(const struct head *h, u_char *p)
     p = put(p, r->method_name.data, r->method_name.len);
     *p++ = ' ';
     p = write_path(h, p);
-    if (r->args.len != 0 || h->lone_question)
+    if (p == NULL)
+        return NULL;
+    if (h->args.len != 0 || h->lone_question)
         *p++ = '?';
-    p = put(p, r->args.data, r->args.len);
+    p = put_str(p, h->args);
     p = PUT(p, " HTTP/1.1\r\nHost: ");
     p = put_str(p, h->x->host);
     return h->upgrade ? PUT(p, "\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket") : PUT(p, "\r\nConnection: keep-alive");
@@ -482,7 +508,7 @@ static size_t
 head_room(struct head *h)
 {
     /* 512 covers every literal and number above. */
-    return 512 + h->r->method_name.len + path_room(h) + h->r->args.len + h->x->host.len + measure(h) + h->len_for + h->peer.len +
+    return 512 + h->r->method_name.len + path_room(h) + h->args.len + h->x->host.len + measure(h) + h->len_for + h->peer.len +
            h->proto.len + h->host.len + h->port.len + h->path.len + h->prefix.len + h->r->connection->addr_text.len + h->len_via;
 }
 
@@ -495,10 +521,10 @@ make_head(ngx_http_request_t *r)
 
     h.x = h.ctx->exchange;
     plan_head(&h);
+    h.args = query_of(r);
     b = ngx_create_temp_buf(r->pool, head_room(&h));
-    if (b == NULL)
+    if (b == NULL || (r->args.len != 0 && h.args.len == 0) || (b->last = write_line(&h, b->last)) == NULL)
         return NULL;
-    b->last = write_line(&h, b->last);
     b->last = write_forwarded(&h, b->last);
     b->last = write_others(&h, b->last);
     b->last = write_passed(&h, b->last);

@@ -75,7 +75,9 @@ set_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data
         ctx->upstream_scheme = s;
         break;
     case V_HOST:
-        ctx->upstream_host = s;
+        s = sb_header_text(r->pool, s);
+        if (s.data != NULL)
+            ctx->upstream_host = s;
         break;
     }
 }

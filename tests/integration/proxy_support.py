@@ -49,6 +49,7 @@ class Raw:
     def response(self, head=False):
         """Status, headers (lower-case names), body; framed by length, chunks or the end."""
         lines = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        assert lines[0].startswith("HTTP/1."), f"not the beginning of an answer: {lines[0]!r}"
         status = int(lines[0].split()[1])
         headers = {}
         for line in lines[1:]:
