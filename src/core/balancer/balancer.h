@@ -1,6 +1,6 @@
 /*
  * Picks an address among an upstream's targets. Pure: no sockets, no DNS; the proxy resolves names and hands addresses in.
- * This issue: weighted round-robin (smooth, spread evenly, weight 0 never picked). struct algorithm (balancer_int.h) is the seam for the
+ * Now: weighted round-robin (smooth, spread evenly, weight 0 never picked). struct algorithm (balancer_int.h) is the seam for the
  * other algorithms.
  */
 #ifndef SB_BALANCER_H
