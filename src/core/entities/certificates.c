@@ -72,7 +72,8 @@ key_type(const json_t *entity, const char *name)
 {
     const char *cert = pem_of(entity, name);
     X509 *x = cert != NULL ? sb_pem_certificate(cert, strlen(cert)) : NULL;
-    int type = x != NULL ? EVP_PKEY_get_base_id(X509_get0_pubkey(x)) : 0;
+    const EVP_PKEY *k = x != NULL ? X509_get0_pubkey(x) : NULL; /* none for kinds of keys that OpenSSL cannot decode */
+    int type = k != NULL ? EVP_PKEY_get_base_id(k) : 0;
 
     X509_free(x);
     return type;
