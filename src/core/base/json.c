@@ -98,6 +98,8 @@ dump_number(sb_buf_t *b, const json_t *v)
         n = snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     } else {
         n = snprintf(text, sizeof(text), "%.16g", json_real_value(v));
+        if (isinf(strtod(text, NULL))) /* rounded up beyond the largest number */
+            n = snprintf(text, sizeof(text), "%.17g", json_real_value(v));
         n = short_exponent(text, n);
         if (strpbrk(text, ".e") == NULL) { /* stays a real when it is read again */
             memcpy(text + n, ".0", 3);
