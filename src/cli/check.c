@@ -48,21 +48,22 @@ print_problems(char *text)
         fprintf(stderr, "[error] %s\n", line);
 }
 
+static void
+print_warning(const char *text, void *arg)
+{
+    fprintf(stderr, "[warn] %s\n", text);
+}
+
 static int
 run(const sb_args_t *args)
 {
-    sb_settings_source_t src = {.conf_file = args->argument, .environ = environ};
+    sb_settings_source_t src = {.conf_file = args->argument, .environ = environ, .warn = print_warning};
     sb_settings_t *s = NULL;
     sb_err_t err = {0};
     char folder[] = "/tmp/silverback-check-XXXXXX";
     int rc = sb_settings_load(&src, &s, &err);
 
     if (rc == SB_OK) {
-        const char *const *warnings;
-        size_t n = 0;
-        warnings = sb_settings_warnings(s, &n);
-        for (size_t i = 0; i < n; i++)
-            fprintf(stderr, "[warn] %s\n", warnings[i]);
         if (mkdtemp(folder) == NULL || chmod(folder, 0755) != 0)
             rc = sb_err_set(&err, 0, "%s: %s", folder, strerror(errno));
         else {

@@ -85,6 +85,8 @@ emit_injected(const char *directive, const char *value, void *arg)
     for (const char *const *skip = in->skip; skip != NULL && *skip != NULL; skip++)
         if (strcmp(*skip, directive) == 0)
             return;
+    if (strcmp(value, SB_SETTING_NONE) == 0)
+        return;
     /* A group's name stands for its parameters, which prepare writes into the prefix. */
     if (strcmp(directive, "ssl_dhparam") == 0 && strncmp(value, "ffdhe", 5) == 0)
         sb_nginx_line(in->out, in->depth, "ssl_dhparam %s/ssl/%s.pem", sb_settings_str(in->s, "prefix"), value);
@@ -222,7 +224,7 @@ events_block(const sb_settings_t *s, sb_buf_t *out)
     sb_buf_adds(out, "events {\n");
     if (strcmp(connections, "auto") == 0)
         sb_nginx_line(out, 1, "worker_connections %ld", auto_files());
-    else
+    else if (strcmp(connections, SB_SETTING_NONE) != 0)
         sb_nginx_line(out, 1, "worker_connections %s", connections);
     injected_except(s, "nginx_events_", skip, 1, out);
     sb_buf_adds(out, "}\n");
@@ -238,12 +240,12 @@ sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const 
     if (load_modules(modules, out, err) != SB_OK)
         return SB_DECLINED;
     sb_nginx_line(out, 0, "daemon off");
-    if (geteuid() == 0)
+    if (geteuid() == 0) /* the owner of the prefix's files */
         sb_nginx_line(out, 0, "user %s", sb_settings_str(s, "nginx_main_user"));
     sb_nginx_line(out, 0, "worker_processes %d", control ? 1 : sb_nginx_workers(s));
     if (strcmp(files, "auto") == 0)
         sb_nginx_line(out, 0, "worker_rlimit_nofile %ld", auto_files());
-    else
+    else if (strcmp(files, SB_SETTING_NONE) != 0)
         sb_nginx_line(out, 0, "worker_rlimit_nofile %s", files);
     sb_nginx_error_log(s, control ? "admin_error_log" : "proxy_error_log", 0, out);
     injected_except(s, "nginx_main_", skip, 0, out);

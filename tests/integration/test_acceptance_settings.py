@@ -33,6 +33,8 @@ def test_injected_directives_are_in_effect(gateway, echo_server):
                     "nginx_proxy_client_max_body_size = 5\n"
                     "nginx_admin_add_header = X-Hash \"a\\#b\" always\n"
                     "nginx_location_add_header = X-Location here\n"
+                    "nginx_http_charset = NONE\n"
+                    "nginx_location_proxy_ssl_server_name = NONE\n"
                     "nginx_admin_client_max_body_size = 100\n"
                     "nginx_events_worker_connections = 777\n")
     del gw.settings["nginx_events_worker_connections"]
@@ -41,7 +43,8 @@ def test_injected_directives_are_in_effect(gateway, echo_server):
     for pid in gw.workers("proxy"):
         limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
         assert [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")] == ["5000"]
-    assert "worker_connections 777;" in (gw.prefix / "nginx.conf").read_text()
+    written = (gw.prefix / "nginx.conf").read_text()
+    assert "worker_connections 777;" in written and "charset" not in written and "proxy_ssl_server_name" not in written
     assert gw.proxy.post("/s", data="x" * 20).status_code == 200
     assert gw.proxy.post("/s", data="x" * 21).status_code == 413
     assert gw.proxy.get("/s", headers={"X-Long": "y" * 3000}).status_code == 400
@@ -126,6 +129,10 @@ REFUSED = [
     ({"lua_max_uri_args": "0"}, "lua_max_uri_args"),
     ({"tracing_sampling_rate": "2"}, "tracing_sampling_rate"),
     ({"admin_gui_path": "x"}, "admin_gui_path"),
+    ({"headers": "tokens"}, "headers has an invalid value: 'tokens' (Server, Via, "),
+    ({"dns_order": "A,MX"}, "dns_order has an invalid value: 'MX' (LAST, SRV, A, AAAA, CNAME)"),
+    ({"nginx_worker_processes": "0"}, "nginx_main_worker_processes must be 'auto' or a number from 1 to 1024: '0'"),
+    ({"port_maps": "x"}, "port_maps: invalid port mapping: 'x'"),
     ({"nginx_main_no_such": "1"}, 'unknown directive "no_such"'),
     ({"nginx_proxy_proxy_pass": "x"}, "proxy_pass"),
 ]

@@ -20,9 +20,14 @@
 
 static const char *const default_files[] = {"/etc/kong/kong.conf", "/etc/kong.conf"};
 
-static const char *const dynamic_prefixes[] = {
-    "nginx_main_",  "nginx_events_", "nginx_http_",      "nginx_upstream_", "nginx_proxy_", "nginx_location_", "nginx_status_",
-    "nginx_admin_", "nginx_stream_", "nginx_supstream_", "nginx_sproxy_",   "nginx_wasm_",  "pluginserver_",   "vault_",
+/* Names that begin with one of these are the user's own; effective: they do something in this version. */
+static const struct {
+    const char *prefix;
+    bool effective;
+} dynamic_prefixes[] = {
+    {"nginx_main_", true},      {"nginx_events_", true}, {"nginx_http_", true},  {"nginx_upstream_", true},   {"nginx_proxy_", true},
+    {"nginx_location_", true},  {"nginx_status_", true}, {"nginx_admin_", true}, {"nginx_stream_", false},    {"nginx_supstream_", false},
+    {"nginx_sproxy_", false},   {"nginx_wasm_", false},  {"vault_", false},      {"pluginserver_", false},
 };
 
 static int
@@ -50,15 +55,22 @@ sb_settings_value(const sb_settings_t *s, const char *name)
     return &s->values[i];
 }
 
+/* -1: none. */
+static long
+dynamic_prefix(const char *name)
+{
+    for (size_t i = 0; i < sizeof(dynamic_prefixes) / sizeof(dynamic_prefixes[0]); i++) {
+        size_t len = strlen(dynamic_prefixes[i].prefix);
+        if (strncmp(name, dynamic_prefixes[i].prefix, len) == 0 && name[len] != '\0')
+            return (long)i;
+    }
+    return -1;
+}
+
 bool
 sb_settings_is_dynamic(const char *name)
 {
-    for (size_t i = 0; i < sizeof(dynamic_prefixes) / sizeof(dynamic_prefixes[0]); i++) {
-        size_t len = strlen(dynamic_prefixes[i]);
-        if (strncmp(name, dynamic_prefixes[i], len) == 0 && name[len] != '\0')
-            return true;
-    }
-    return false;
+    return dynamic_prefix(name) >= 0;
 }
 
 void
@@ -188,6 +200,9 @@ warn_without_effect(sb_settings_t *s)
         if (v->set && !same && !(row->flags & (SB_SETTING_EFFECTIVE | SB_SETTING_DEPRECATED)))
             sb_settings_warn(s, "setting '%s' has no effect in this version", row->name);
     }
+    for (size_t i = 0; i < s->dynamic.n; i++)
+        if (!dynamic_prefixes[dynamic_prefix(s->dynamic.v[i].name)].effective)
+            sb_settings_warn(s, "setting '%s' has no effect in this version", s->dynamic.v[i].name);
 }
 
 static void
@@ -274,6 +289,8 @@ sb_settings_load(const sb_settings_source_t *src, sb_settings_t **out, sb_err_t 
         sb_settings_value(s, "prefix")->set = true;
     }
     rc = finish(s, err);
+    for (size_t i = 0; i < s->n_warnings && src->warn != NULL; i++)
+        src->warn(s->warnings[i], src->warn_arg);
 out:
     sb_pairs_free(&pairs);
     if (rc == SB_OK)

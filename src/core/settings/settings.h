@@ -26,7 +26,7 @@ typedef struct sb_setting_row {
     const char *name;
     enum sb_setting_type type;
     const char *def;       /* NULL: unset */
-    const char *choices;   /* "a, b" of an enum, else NULL */
+    const char *choices;   /* "a, b": of an enum, or of each item of a list, case aside; NULL: anything */
     unsigned flags;        /* SB_SETTING_* */
     const char *alias_of;  /* the setting that takes this one's value unless set itself */
     const char *directive; /* the nginx directive (http and stream) that takes its value */
@@ -43,6 +43,9 @@ typedef struct sb_settings_source {
     const char *conf_file; /* -c; NULL: default search paths, which may be absent */
     const char *prefix;    /* -p; NULL: from settings */
     char **environ;        /* NULL: none read */
+    /* Called for each warning also when loading fails and there is no object to ask (sb_settings_warnings). NULL: not called. */
+    void (*warn)(const char *text, void *arg);
+    void *warn_arg;
 } sb_settings_source_t;
 
 /* SB_DECLINED: *err lists every problem, one per line, in the interface's words (the verbs put "[error] " or "Error: " in front).
@@ -75,7 +78,8 @@ const char *sb_settings_dynamic(const sb_settings_t *s, const char *name);
 json_t *sb_settings_json(const sb_settings_t *s);
 /* Injected directives of a block: fn("proxy_buffers", "8 16k"), ordered by name. prefix e.g. "nginx_http_". Those that the interface
  * ignores in the block are left out; those that have a setting of their own (nginx_http_client_max_body_size …) are there with their
- * default. */
+ * default. A value of SB_SETTING_NONE asks for the directive to be left out, the gateway's own default included. */
+#define SB_SETTING_NONE "NONE"
 void sb_settings_injected(const sb_settings_t *s, const char *prefix, void (*fn)(const char *directive, const char *value, void *arg),
                           void *arg);
 

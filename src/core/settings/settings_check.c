@@ -221,6 +221,31 @@ valid_ip_or_cidr(const char *text)
     return inet_pton(AF_INET6, ip, raw) == 1 && bits <= 128;
 }
 
+static bool
+valid_port(const char **p)
+{
+    char *end;
+    long port = **p >= '0' && **p <= '9' ? strtol(*p, &end, 10) : 0;
+
+    if (port < 1 || port > 65535)
+        return false;
+    *p = end;
+    return true;
+}
+
+static void
+check_port_maps(sb_settings_t *s)
+{
+    size_t n;
+    const char *const *maps = sb_settings_list(s, "port_maps", &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *p = maps[i];
+        if (!valid_port(&p) || *p++ != ':' || !valid_port(&p) || *p != '\0')
+            sb_settings_problem(s, "port_maps: invalid port mapping: '%s' (expected <public port>:<port>)", maps[i]);
+    }
+}
+
 static void
 check_addresses(sb_settings_t *s)
 {
@@ -235,6 +260,20 @@ check_addresses(sb_settings_t *s)
         sb_settings_problem(s, "admin_gui_path must start with a slash ('/') and must not end with one");
     if (proxy != NULL && strncmp(proxy, "http://", 7) != 0 && strncmp(proxy, "https://", 8) != 0)
         sb_settings_problem(s, "proxy_server missing scheme: only 'http' and 'https' are supported");
+    else if (proxy != NULL && strpbrk(strstr(proxy, "//") + 2, "/?#") != NULL) /* may hold a password */
+        sb_settings_problem(s, "proxy_server: only scheme, host and port are supported, without path or query: '******'");
+    check_port_maps(s);
+}
+
+static void
+check_workers(sb_settings_t *s)
+{
+    const char *text = sb_settings_str(s, "nginx_main_worker_processes");
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    if (strcmp(text, "auto") != 0 && (n < 1 || n > 1024 || *end != '\0'))
+        sb_settings_problem(s, "nginx_main_worker_processes must be 'auto' or a number from 1 to 1024: '%s'", text);
 }
 
 static void
@@ -245,6 +284,12 @@ check_words(sb_settings_t *s)
     sb_settings_list(s, "tracing_instrumentations", &n);
     if (n > 1 && sb_settings_list_has(s, "tracing_instrumentations", "off"))
         sb_settings_problem(s, "tracing_instrumentations: 'off' excludes other values");
+    sb_settings_list(s, "cluster_dp_labels", &n);
+    if (n != 0 && strcmp(sb_settings_str(s, "role"), "data_plane") != 0)
+        sb_settings_problem(s, "cluster_dp_labels can only be set on a data plane (role = data_plane)");
+    if (sb_settings_bool(s, "cluster_use_proxy") && sb_settings_str(s, "proxy_server") == NULL)
+        sb_settings_problem(s, "cluster_use_proxy is turned on but no proxy_server is configured");
+    check_workers(s);
     sb_settings_list(s, "plugins", &n);
     if (n > 1 && sb_settings_list_has(s, "plugins", "off"))
         sb_settings_problem(s, "plugins: 'off' excludes other values");

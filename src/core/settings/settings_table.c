@@ -5,7 +5,7 @@
 #include "core/settings/settings.h"
 
 /* clang-format off */
-/* name, type, default (NULL: unset), choices of an enum, flags, replaced by, nginx directive filled (http and stream), section, description */
+/* name, type, default (NULL: unset), choices (of an enum or of list items), flags, replaced by, nginx directive filled (http and stream), section, description */
 const sb_setting_row_t sb_settings_rows[] = {
     {"_debug_pg_ttl_cleanup_interval", SB_SETTING_NUMBER, "300", NULL, SB_SETTING_INTERNAL, NULL, NULL,
      "INTERNAL", "Seconds between ttl clean-ups; internal"},
@@ -111,7 +111,7 @@ const sb_setting_row_t sb_settings_rows[] = {
      "DNS RESOLVER", "Do not merge equal queries"},
     {"dns_not_found_ttl", SB_SETTING_NUMBER, "30", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Cache seconds of name errors"},
-    {"dns_order", SB_SETTING_LIST, "LAST,SRV,A,CNAME", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
+    {"dns_order", SB_SETTING_LIST, "LAST,SRV,A,CNAME", "LAST, SRV, A, AAAA, CNAME", SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Record type order"},
     {"dns_resolver", SB_SETTING_LIST, NULL, NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Name servers for the classic DNS client"},
@@ -129,9 +129,10 @@ const sb_setting_row_t sb_settings_rows[] = {
      "GENERAL", "File of custom plain error template"},
     {"error_template_xml", SB_SETTING_STRING, NULL, NULL, 0, NULL, NULL,
      "GENERAL", "File of custom XML error template"},
-    {"headers", SB_SETTING_LIST, "server_tokens, latency_tokens, x-kong-request-id", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
+    {"headers", SB_SETTING_LIST, "server_tokens, latency_tokens, x-kong-request-id",
+     "Server, Via, X-Kong-Proxy-Latency, X-Kong-Response-Latency, X-Kong-Upstream-Latency, X-Kong-Admin-Latency, X-Kong-Upstream-Status, X-Kong-Request-Id, server_tokens, latency_tokens, off", SB_SETTING_EFFECTIVE, NULL, NULL,
      "NGINX", "Response headers to add"},
-    {"headers_upstream", SB_SETTING_LIST, "x-kong-request-id", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
+    {"headers_upstream", SB_SETTING_LIST, "x-kong-request-id", "X-Kong-Request-Id, off", SB_SETTING_EFFECTIVE, NULL, NULL,
      "NGINX", "Upstream request headers to add"},
     {"host_ports", SB_SETTING_STRING, NULL, NULL, SB_SETTING_INTERNAL, NULL, NULL,
      "INTERNAL", "Computed from port_maps; internal"},
@@ -345,7 +346,7 @@ const sb_setting_row_t sb_settings_rows[] = {
      "DNS RESOLVER", "Name servers for the new client"},
     {"resolver_error_ttl", SB_SETTING_NUMBER, "1", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Cache seconds of errors and empty answers"},
-    {"resolver_family", SB_SETTING_LIST, "A,SRV", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
+    {"resolver_family", SB_SETTING_LIST, "A,SRV", "A, AAAA, SRV", SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Query types A, AAAA, SRV"},
     {"resolver_hosts_file", SB_SETTING_STRING, "/etc/hosts", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Hosts file for the new client"},
@@ -395,7 +396,8 @@ const sb_setting_row_t sb_settings_rows[] = {
      "NGINX", "Status API keys"},
     {"stream_listen", SB_SETTING_LIST, "off", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "NGINX", "TCP, TLS, UDP listen addresses"},
-    {"tracing_instrumentations", SB_SETTING_LIST, "off", NULL, 0, NULL, NULL,
+    {"tracing_instrumentations", SB_SETTING_LIST, "off",
+     "off, all, request, db_query, dns_query, router, http_client, balancer, plugin_rewrite, plugin_access, plugin_header_filter, create_span", 0, NULL, NULL,
      "GENERAL", "Kinds of tracing spans to produce"},
     {"tracing_sampling_rate", SB_SETTING_NUMBER, "0.01", NULL, 0, NULL, NULL,
      "GENERAL", "Share of requests to trace, 0 to 1"},

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void
 sb_settings_split(value_t *v)
@@ -45,13 +46,13 @@ to_number(const char *text, double *out)
 }
 
 static bool
-is_choice(const char *choices, const char *text)
+is_choice(const char *choices, const char *text, int (*compare)(const char *, const char *, size_t))
 {
     size_t len = strlen(text);
 
     for (const char *p = choices; *p != '\0';) {
         size_t n = strcspn(p, ",");
-        if (n == len && memcmp(p, text, n) == 0)
+        if (n == len && compare(p, text, n) == 0)
             return true;
         p += n;
         p += strspn(p, ", ");
@@ -71,6 +72,9 @@ static void
 convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
 {
     sb_settings_split(v);
+    for (size_t i = 0; row->choices != NULL && i < v->n_items; i++)
+        if (!is_choice(row->choices, v->items[i], strncasecmp))
+            sb_settings_problem(s, "%s has an invalid value: '%s' (%s)", row->name, v->items[i], row->choices);
     if (is_listen(row->name) && !sb_listen_parse(v->text, &v->listens, &v->n_listens))
         sb_settings_problem(s, "%s must be of form: [off] | <ip>:<port> [flags], [... next entry ...]", row->name);
 }
@@ -100,7 +104,7 @@ convert(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
             sb_settings_set_text(v, v->flag ? "on" : "off");
         break;
     case SB_SETTING_ENUM:
-        if (!is_choice(row->choices, v->text))
+        if (!is_choice(row->choices, v->text, strncmp))
             sb_settings_problem(s, "%s has an invalid value: '%s' (%s)", row->name, v->text, row->choices);
         break;
     case SB_SETTING_LIST:

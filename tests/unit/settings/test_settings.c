@@ -66,7 +66,8 @@ table_is_in_order(void **state)
     for (size_t i = 0; i < sb_settings_rows_n; i++) {
         const sb_setting_row_t *row = &sb_settings_rows[i];
         assert_true(i == 0 || strcmp(sb_settings_rows[i - 1].name, row->name) < 0);
-        assert_true((row->type == SB_SETTING_ENUM) == (row->choices != NULL));
+        assert_true(row->type != SB_SETTING_ENUM || row->choices != NULL);
+        assert_true(row->type == SB_SETTING_ENUM || row->type == SB_SETTING_LIST || row->choices == NULL);
         assert_true(row->text != NULL && row->text[0] != '\0');
         assert_true(row->alias_of == NULL || sb_settings_row_index(row->alias_of) >= 0);
     }
@@ -140,6 +141,18 @@ exact_complaints(void **state)
     complains("trusted_ips=::/129", "trusted_ips: invalid CIDR or IP address: '::/129'");
     complains("ssl_cert=/etc/hosts", "ssl_cert: must have the same number of certificates and keys (ssl_cert_key)");
     complains("plugins=off,a", "plugins: 'off' excludes other values");
+    complains("dns_order=LAST, MX", "dns_order has an invalid value: 'MX' (LAST, SRV, A, AAAA, CNAME)");
+    complains("resolver_family=A,CNAME", "resolver_family has an invalid value: 'CNAME' (A, AAAA, SRV)");
+    complains("headers_upstream=server", "headers_upstream has an invalid value: 'server' (X-Kong-Request-Id, off)");
+    complains("headers=via, tokens",
+              "headers has an invalid value: 'tokens' (Server, Via, X-Kong-Proxy-Latency, X-Kong-Response-Latency, X-Kong-Upstream-Latency, "
+              "X-Kong-Admin-Latency, X-Kong-Upstream-Status, X-Kong-Request-Id, server_tokens, latency_tokens, off)");
+    complains("cluster_dp_labels=a:b", "cluster_dp_labels can only be set on a data plane (role = data_plane)");
+    complains("cluster_use_proxy=on", "cluster_use_proxy is turned on but no proxy_server is configured");
+    complains("proxy_server=http://h:1/x", "proxy_server: only scheme, host and port are supported, without path or query: '******'");
+    complains("proxy_server=ftp://h", "proxy_server missing scheme: only 'http' and 'https' are supported");
+    complains("nginx_worker_processes=many", "nginx_main_worker_processes must be 'auto' or a number from 1 to 1024: 'many'");
+    complains("port_maps=80:8000, 443", "port_maps: invalid port mapping: '443' (expected <public port>:<port>)");
     complains("database=postgres", "database = postgres is not available yet in this version; use 'sqlite'");
     complains("database=cassandra", "database has an invalid value: 'cassandra' (sqlite, postgres, off)");
 }
@@ -197,6 +210,40 @@ warnings(void **state)
     assert_string_equal(w[3], "setting 'tracing_instrumentations' has no effect in this version");
     assert_true(sb_settings_list_has(s, "tracing_instrumentations", "all"));
     sb_settings_free(s);
+}
+
+static void
+without_effect(void **state)
+{
+    sb_settings_t *s = loaded("nginx_stream_a = 1\npluginserver_x_socket = /s\nnginx_proxy_b = 2\n", NULL);
+    size_t n;
+    const char *const *w = sb_settings_warnings(s, &n);
+
+    assert_int_equal(n, 2);
+    assert_string_equal(w[0], "setting 'nginx_stream_a' has no effect in this version");
+    assert_string_equal(w[1], "setting 'pluginserver_x_socket' has no effect in this version");
+    sb_settings_free(s);
+}
+
+static void
+add_warning(const char *text, void *arg)
+{
+    sb_buf_addf(arg, "%s;", text);
+}
+
+static void
+warnings_beside_problems(void **state)
+{
+    sb_buf_t b = {0};
+    char *env[] = {(char *)"KONG_LOG_LEVEL=loud", (char *)"KONG_DB_UPDATE_FREQUENCY=7", NULL};
+    sb_settings_source_t src = {.conf_file = "/dev/null", .environ = env, .warn = add_warning, .warn_arg = &b};
+    sb_settings_t *s = NULL;
+    sb_err_t err = {0};
+
+    assert_int_equal(sb_settings_load(&src, &s, &err), SB_DECLINED);
+    assert_string_equal(b.data, "setting 'db_update_frequency' has no effect in this version;");
+    sb_err_clear(&err);
+    sb_buf_free(&b);
 }
 
 static void
@@ -328,7 +375,7 @@ main(void)
         cmocka_unit_test(all_problems_at_once),
         cmocka_unit_test(good_addresses),
         cmocka_unit_test(aliases),
-        cmocka_unit_test(warnings),
+        cmocka_unit_test(warnings),           cmocka_unit_test(without_effect), cmocka_unit_test(warnings_beside_problems),
         cmocka_unit_test(injected_directives),
         cmocka_unit_test(tls_presets),
         cmocka_unit_test(env_file_keeps_everything),
