@@ -42,7 +42,8 @@ struct sb_field {
     unsigned required : 1, unique : 1, automatic : 1, uuid : 1, timestamp : 1, referenceable : 1, encrypted : 1, immutable : 1,
         is_regex : 1, abstract : 1, unique_across_ws : 1, indexed : 1, len_min_set : 1, has_between : 1, eq_null : 1, len_eq_set : 1,
         hide : 1, not_required : 1 /* a record that may be null */,
-        transient : 1 /* accepted and validated, present in a processed row only when given, never stored */;
+        transient : 1 /* accepted and validated, present in a processed row only when given, never stored */,
+        sparse : 1 /* left out of a row where it is null */;
     double between[2]; /* with has_between */
     const double *gt;
     const char *eq_json, *ne_json; /* JSON text */

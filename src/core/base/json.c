@@ -39,6 +39,14 @@ sb_json_bool(const json_t *obj, const char *key, bool fallback)
     return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
+bool
+sb_json_same(const json_t *a, const json_t *b, const char *key)
+{
+    const json_t *x = sb_json_get(a, key), *y = sb_json_get(b, key);
+
+    return x == y || (x != NULL && y != NULL && json_equal(x, y));
+}
+
 const char *
 sb_json_foreign_id(const json_t *obj, const char *field)
 {

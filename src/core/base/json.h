@@ -9,6 +9,8 @@ const char *sb_json_string(const json_t *obj, const char *key);            /* NU
 int64_t sb_json_int(const json_t *obj, const char *key, int64_t fallback); /* integers and whole reals */
 bool sb_json_bool(const json_t *obj, const char *key, bool fallback);
 json_t *sb_json_get(const json_t *obj, const char *key); /* NULL when absent or null */
+/* Whether two objects have equal values under key. */
+bool sb_json_same(const json_t *a, const json_t *b, const char *key);
 /* id of a foreign field {"id": "…"}; NULL when absent. */
 const char *sb_json_foreign_id(const json_t *obj, const char *field);
 /* Compact text, malloc'ed; "/" unescaped, UTF-8 kept, whole reals without exponent surprises. */

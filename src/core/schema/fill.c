@@ -196,6 +196,12 @@ fill_field(sb_pass_t *p, const struct sb_node *n, json_t *given)
     return fill_value(p, n, v);
 }
 
+static bool
+left_out(const struct sb_field *f, const json_t *v)
+{
+    return f->sparse && (v == NULL || json_is_null(v));
+}
+
 json_t *
 sb_fill_record(sb_pass_t *p, const struct sb_node *n, json_t *obj)
 {
@@ -207,7 +213,7 @@ sb_fill_record(sb_pass_t *p, const struct sb_node *n, json_t *obj)
         const struct sb_field *f = n->fields[i].f;
 
         v = json_object_get(obj, f->name);
-        if (f->transient && v == NULL)
+        if ((f->transient && v == NULL) || left_out(f, v))
             continue;
         json_object_set_new(out, f->name, fill_field(p, &n->fields[i], v));
     }
@@ -215,6 +221,10 @@ sb_fill_record(sb_pass_t *p, const struct sb_node *n, json_t *obj)
     {
         if (json_object_get(out, key) == NULL)
             json_object_set(out, key, v);
+    }
+    for (i = 0; i < n->n_fields; i++) {
+        if (left_out(n->fields[i].f, json_object_get(out, n->fields[i].f->name)))
+            json_object_del(out, n->fields[i].f->name);
     }
     json_decref(obj);
     return out;

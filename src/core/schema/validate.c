@@ -502,7 +502,7 @@ sb_validate_fields(sb_pass_t *p, const struct sb_node *n, const json_t *obj)
         const struct sb_field *f = n->fields[i].f;
 
         v = json_object_get(obj, f->name);
-        if (f->transient && v == NULL)
+        if ((f->transient || f->sparse) && v == NULL)
             continue;
         if ((e = sb_validate_value(p, &n->fields[i], v)) != NULL)
             json_object_set_new(errors, f->name, e);

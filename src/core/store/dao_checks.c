@@ -11,7 +11,7 @@
 static bool
 changed(const json_t *row, const json_t *old, const char *field)
 {
-    return old == NULL || !json_equal(json_object_get(row, field), json_object_get(old, field));
+    return old == NULL || !sb_json_same(row, old, field);
 }
 
 /* --- parents --- */
@@ -127,8 +127,10 @@ check_cache_key(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t
     fields = json_object();
     for (name = t->e->cache_key; *name != NULL; name++) {
         json_t *v = json_object_get(row, *name);
+        const sb_column_t *c = sb_table_column(t, *name);
 
-        json_object_set_new(fields, *name, v != NULL ? json_incref(v) : json_null());
+        if (v != NULL || !c->field->sparse)
+            json_object_set_new(fields, *name, v != NULL ? json_incref(v) : json_null());
     }
     return violated(fields, err);
 }

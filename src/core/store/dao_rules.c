@@ -11,7 +11,7 @@
 static bool
 changed(const sb_change_set_t *c, const char *field)
 {
-    return c->old == NULL || !json_equal(json_object_get(c->row, field), json_object_get(c->old, field));
+    return c->old == NULL || !sb_json_same(c->row, c->old, field);
 }
 
 /* --- plugins --- */

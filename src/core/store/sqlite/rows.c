@@ -124,7 +124,10 @@ sb_sqlite_read_row(sb_sqlite_t *q, const sb_table_t *t, sqlite3_stmt *st, sb_rec
             sb_log(SB_LOG_ERR, "store: sqlite: column %s of a row of %s is damaged", t->cols[i].name, t->name);
             return sb_err_set(err, SB_E_DATABASE, "column %s of a row of %s is damaged", t->cols[i].name, t->name);
         }
-        json_object_set_new_nocheck(row, t->cols[i].field->name, v);
+        if (t->cols[i].field->sparse && json_is_null(v))
+            json_decref(v);
+        else
+            json_object_set_new_nocheck(row, t->cols[i].field->name, v);
     }
     ws = (const char *)sqlite3_column_text(st, at);
     memset(out->ws, 0, sizeof(out->ws));
@@ -331,11 +334,11 @@ indexes_stay(const sb_table_t *t, const json_t *row, const json_t *old)
     for (i = 0; i < t->ncols; i++) {
         const sb_column_t *c = &t->cols[i];
 
-        if (has_index(c) && !json_equal(json_object_get(row, c->field->name), json_object_get(old, c->field->name)))
+        if (has_index(c) && !sb_json_same(row, old, c->field->name))
             return false;
     }
     for (name = t->cache_key ? t->e->cache_key : NULL; name != NULL && *name != NULL; name++)
-        if (!json_equal(json_object_get(row, *name), json_object_get(old, *name)))
+        if (!sb_json_same(row, old, *name))
             return false;
     return true;
 }
