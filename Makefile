@@ -7,7 +7,7 @@ endif
 JOBS ?= $(shell nproc)
 VERSION := 0.1.0
 
-.PHONY: help deps build run test check bench docs dist install clean
+.PHONY: help deps build run test check bench docs source dist test-package install clean
 
 help:
 	@echo 'make deps      install the system packages it needs (sudo only if not root)'
@@ -17,7 +17,8 @@ help:
 	@echo 'make check     format, include rings, sizes, static analysis, spelling'
 	@echo 'make bench     deps, build, and the benchmark'
 	@echo 'make docs      write docs/reference anew from the code'"'"'s tables'
-	@echo 'make dist      a source archive in dist/'
+	@echo 'make dist      a source archive and a Debian package of the commit, in dist/'
+	@echo 'make test-package   build the package in a fresh Debian, install, use, upgrade and purge it   RELEASE=bookworm'
 	@echo 'make install   install (DESTDIR, and PREFIX on the first build)'
 	@echo 'make clean     remove what was built'
 
@@ -53,10 +54,18 @@ bench:
 docs: build
 	@ninja -C $(BUILD) --quiet docs
 
-dist:
+source:
 	@mkdir -p dist
 	@git archive --format=tar.gz --prefix=silverback-$(VERSION)/ -o dist/silverback-$(VERSION).tar.gz HEAD
 	@echo dist/silverback-$(VERSION).tar.gz
+
+dist: source
+	@tools/deps dist
+	@tools/make-deb dist/silverback-$(VERSION).tar.gz dist
+
+test-package: source
+	@tools/deps package
+	@tools/test-package $(RELEASE)
 
 install: build
 	@meson install -C $(BUILD) --no-rebuild --quiet $(if $(DESTDIR),--destdir $(DESTDIR))

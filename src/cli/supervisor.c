@@ -16,6 +16,7 @@
  */
 #include "cli/supervisor_int.h"
 
+#include "cli/notify.h"
 #include "cli/prefix.h"
 
 #include <errno.h>
@@ -195,6 +196,7 @@ started(super_t *sp)
     sp->phase = PHASE_RUNNING;
     sb_super_write_state(sp);
     sb_log(SB_LOG_NOTICE, "started");
+    sb_notify("READY=1");
     sp->report(NULL, sp->report_arg);
 }
 
@@ -402,6 +404,7 @@ stop(super_t *sp, bool graceful)
     sp->graceful = graceful;
     sb_super_reload_abort(sp);
     sb_log(SB_LOG_NOTICE, graceful ? "finishing" : "stopping");
+    sb_notify("STOPPING=1");
     stop_instance(&sp->proxy, graceful ? SIGQUIT : SIGTERM, graceful ? 0 : limit);
     if (!graceful)
         stop_instance(&sp->control, SIGTERM, limit);

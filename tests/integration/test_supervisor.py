@@ -227,3 +227,18 @@ def test_foreground(gateway):
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert not gw.processes()
+
+
+def test_tells_the_service_manager(gateway, workdir):
+    """systemd's Type=notify: READY=1 comes when the node serves, STOPPING=1 when it goes."""
+    gw = gateway(start=False, nginx_main_daemon="off")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(workdir / "notify"))
+        manager.settimeout(support.START_TIMEOUT)
+        process = subprocess.Popen([support.PROGRAM, "start"], cwd=gw.prefix, env=gw.environ() | {"NOTIFY_SOCKET": str(workdir / "notify")},
+                                   stdout=subprocess.DEVNULL)
+        assert manager.recv(100) == b"READY=1"
+        assert gw.proxy.get("/").status_code == NO_ROUTE and gw.admin.get("/").status_code == 200
+        process.send_signal(signal.SIGQUIT)
+        assert manager.recv(100) == b"STOPPING=1"
+        assert process.wait(timeout=support.START_TIMEOUT) == 0
