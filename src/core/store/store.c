@@ -164,6 +164,30 @@ sb_store_migration_status(sb_store_t *s)
     return s->ops->status(s->conn, &status, NULL) == SB_OK ? status : NULL;
 }
 
+int
+sb_store_peek(const struct sb_store_ops *ops, const char *path, json_t **out, sb_err_t *err)
+{
+    return ops->peek(path, out, err);
+}
+
+int
+sb_store_destroy(const char *path, sb_err_t *err)
+{
+    static const char *const parts[] = {"-wal", "-shm", ""}; /* the file itself last: without it the others mean nothing */
+    sb_store_config_t cfg = {.path = path};
+    int fd = -1, rc = prepare_folder(&cfg, &fd, err);
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && rc == SB_OK; i++) {
+        char *file = sb_asprintf("%s%s", path, parts[i]);
+        if (unlink(file) != 0 && errno != ENOENT)
+            rc = sb_err_set(err, SB_E_DATABASE, "cannot remove %s: %s", file, strerror(errno));
+        free(file);
+    }
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 uint64_t
 sb_store_seq(sb_store_t *s)
 {

@@ -34,9 +34,14 @@ typedef struct sb_store_config {
 int sb_store_open(const struct sb_store_ops *ops, const sb_store_config_t *cfg, sb_store_t **out, sb_err_t *err);
 void sb_store_close(sb_store_t *s); /* rolls back an open transaction; the model writer stays the caller's */
 /* Numbered steps; open() runs those pending on sqlite. Status as JSON for `migrations status`:
- * {"executed":[names],"pending":[names],"new":[names]}. */
+ * {"executed":[names],"pending":[names],"missing":[names executed but not known here],"new":[names]}. */
 int sb_store_migrate(sb_store_t *s, sb_err_t *err);
 json_t *sb_store_migration_status(sb_store_t *s);
+/* The same of a record that is not open here and may be in use by another process; reads only. A record that is not there has nothing
+ * executed. *out: new reference. */
+int sb_store_peek(const struct sb_store_ops *ops, const char *path, json_t **out, sb_err_t *err);
+/* Removes the embedded record for good. SB_DECLINED when another process holds the writer role. */
+int sb_store_destroy(const char *path, sb_err_t *err);
 /* Sequence of the last committed change. */
 uint64_t sb_store_seq(sb_store_t *s);
 const char *sb_store_id(sb_store_t *s);                /* uuid text, made once per record */

@@ -78,6 +78,7 @@ struct sb_store_ops {
     /* Runs the numbered steps that are pending, then makes each table follow its field table (new tables, new columns). */
     int (*migrate)(void *conn, const sb_table_t *tables, sb_err_t *err);
     int (*status)(void *conn, json_t **out, sb_err_t *err);
+    int (*peek)(const char *path, json_t **out, sb_err_t *err); /* the same without a connection; changes nothing */
     /* commit: when it returns SB_OK the transaction survives power loss. */
     int (*begin)(void *conn, sb_err_t *err);
     int (*commit)(void *conn, sb_err_t *err);

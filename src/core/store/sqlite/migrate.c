@@ -10,8 +10,12 @@
 #include "core/base/log.h"
 #include "core/store/sqlite/sqlite_int.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PEEK_BUSY_MS 5000
 
 static const struct {
     const char *name, *sql;
@@ -28,21 +32,17 @@ static const struct {
 
 /* --- numbered steps --- */
 
-/* Names of executed steps, in order; the table is made when it is not there. */
+/* The first column of a query's rows as texts. */
 static int
-executed(sb_sqlite_t *q, json_t **out, sb_err_t *err)
+read_names(sb_sqlite_t *q, const char *sql, json_t **out, sb_err_t *err)
 {
     sqlite3_stmt *st = NULL;
     json_t *names = json_array();
     int rc;
 
-    if (sb_sqlite_exec(q,
-                       "CREATE TABLE IF NOT EXISTS schema_meta(subsystem TEXT NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL,"
-                       " executed_at INTEGER NOT NULL, PRIMARY KEY(subsystem, name)) WITHOUT ROWID",
-                       err) != SB_OK ||
-        sqlite3_prepare_v2(q->db, "SELECT name FROM schema_meta WHERE subsystem='core' ORDER BY position", -1, &st, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(q->db, sql, -1, &st, NULL) != SQLITE_OK) {
         json_decref(names);
-        return err != NULL && err->code != 0 ? SB_ERROR : sb_sqlite_fail(q, "reading schema_meta", err);
+        return sb_sqlite_fail(q, "reading schema_meta", err);
     }
     while ((rc = sqlite3_step(st)) == SQLITE_ROW)
         json_array_append_new(names, sb_sqlite_text(st, 0));
@@ -52,6 +52,23 @@ executed(sb_sqlite_t *q, json_t **out, sb_err_t *err)
         *out = names;
     else
         json_decref(names);
+    return rc;
+}
+
+/* Names of executed steps, in order; none when the table is not there yet. */
+static int
+executed(sb_sqlite_t *q, json_t **out, sb_err_t *err)
+{
+    json_t *table = NULL;
+    int rc = read_names(q, "SELECT name FROM sqlite_master WHERE type='table' AND name='schema_meta'", &table, err);
+
+    if (rc != SB_OK)
+        return rc;
+    if (json_array_size(table) == 0)
+        *out = json_array();
+    else
+        rc = read_names(q, "SELECT name FROM schema_meta WHERE subsystem='core' ORDER BY position", out, err);
+    json_decref(table);
     return rc;
 }
 
@@ -69,17 +86,24 @@ contains(const json_t *names, const char *name)
     return false;
 }
 
+static bool
+is_known(const char *name)
+{
+    for (size_t i = 0; i < NSTEPS; i++)
+        if (strcmp(steps[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static int
 refuse_newer(const json_t *done, sb_err_t *err)
 {
-    size_t i, k;
+    size_t i;
     json_t *name;
 
     json_array_foreach(done, i, name)
     {
-        for (k = 0; k < NSTEPS && strcmp(steps[k].name, json_string_value(name)) != 0; k++)
-            continue;
-        if (k == NSTEPS)
+        if (!is_known(json_string_value(name)))
             return sb_err_set(err, SB_E_NONE, "the database was written by a newer version (migration %s is not known here)",
                               json_string_value(name));
     }
@@ -100,22 +124,58 @@ run_step(sb_sqlite_t *q, size_t i, sb_err_t *err)
     return rc;
 }
 
-int
-sb_sqlite_status(void *conn, json_t **out, sb_err_t *err)
+/* What the steps that are done (taken over) say about the file. */
+static json_t *
+status_of(json_t *done)
 {
-    json_t *done = NULL, *fresh = json_array();
+    json_t *fresh = json_array(), *missing = json_array(), *name;
     size_t i;
-    int rc = executed(conn, &done, err);
 
-    if (rc != SB_OK) {
-        json_decref(fresh);
-        return rc;
-    }
     for (i = 0; i < NSTEPS; i++)
         if (!contains(done, steps[i].name))
             json_array_append_new(fresh, json_string(steps[i].name));
-    *out = json_pack("{s:o,s:[],s:o}", "executed", done, "pending", "new", fresh);
-    return SB_OK;
+    json_array_foreach(done, i, name)
+    {
+        if (!is_known(json_string_value(name)))
+            json_array_append(missing, name);
+    }
+    return json_pack("{s:o,s:[],s:o,s:o}", "executed", done, "pending", "missing", missing, "new", fresh);
+}
+
+int
+sb_sqlite_status(void *conn, json_t **out, sb_err_t *err)
+{
+    json_t *done = NULL;
+    int rc = executed(conn, &done, err);
+
+    if (rc == SB_OK)
+        *out = status_of(done);
+    return rc;
+}
+
+int
+sb_sqlite_peek(const char *path, json_t **out, sb_err_t *err)
+{
+    sb_sqlite_t q = {0};
+    json_t *done = NULL;
+    int rc;
+
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
+        *out = status_of(json_array());
+        return SB_OK;
+    }
+    if (sqlite3_open_v2(path, &q.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        rc = sb_sqlite_fail(&q, "open", err);
+    else {
+        sqlite3_busy_timeout(q.db, PEEK_BUSY_MS);
+        rc = executed(&q, &done, err);
+    }
+    sqlite3_close_v2(q.db);
+    if (rc == SB_OK)
+        *out = status_of(done);
+    else
+        sb_err_context(err, "%s", path);
+    return rc;
 }
 
 /* --- entity tables --- */
@@ -260,8 +320,13 @@ migrate(sb_sqlite_t *q, const sb_table_t *tables, sb_err_t *err)
     const sb_table_t *t;
     json_t *done = NULL;
     size_t i;
-    int rc = executed(q, &done, err);
+    int rc = sb_sqlite_exec(q,
+                            "CREATE TABLE IF NOT EXISTS schema_meta(subsystem TEXT NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL,"
+                            " executed_at INTEGER NOT NULL, PRIMARY KEY(subsystem, name)) WITHOUT ROWID",
+                            err);
 
+    if (rc == SB_OK)
+        rc = executed(q, &done, err);
     if (rc != SB_OK)
         return rc;
     rc = refuse_newer(done, err);

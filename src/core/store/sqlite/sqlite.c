@@ -328,6 +328,7 @@ const struct sb_store_ops sb_store_sqlite = {
     .close = close_connection,
     .migrate = sb_sqlite_migrate,
     .status = sb_sqlite_status,
+    .peek = sb_sqlite_peek,
     .begin = begin,
     .commit = commit,
     .rollback = rollback,

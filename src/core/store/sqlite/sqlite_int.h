@@ -71,6 +71,7 @@ json_t *sb_sqlite_text(sqlite3_stmt *st, int i);
 /* migrate.c */
 int sb_sqlite_migrate(void *conn, const sb_table_t *tables, sb_err_t *err);
 int sb_sqlite_status(void *conn, json_t **out, sb_err_t *err);
+int sb_sqlite_peek(const char *path, json_t **out, sb_err_t *err);
 /* rows.c */
 int sb_sqlite_get(void *conn, const sb_table_t *t, const json_t *key, sb_record_t *out, sb_err_t *err);
 int sb_sqlite_find(void *conn, const sb_table_t *t, const sb_column_t *col, sb_str_t value, const char *ws, sb_record_t *out,
