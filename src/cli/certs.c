@@ -1,5 +1,6 @@
 /*
- * Certificates of a fresh node: self-signed, so that the TLS listeners work before anyone brought real ones. Keys are written 0600
+ * Certificates that we make: a fresh node's, self-signed, so that the TLS listeners work before anyone brought real ones, and the one that
+ * a cluster's nodes share. Keys are written 0600
  * under a temporary name and renamed, so that a half-written one is never used.
  */
 #include "cli/prefix.h"
@@ -18,6 +19,12 @@
 #include <unistd.h>
 
 #define VALID_DAYS (20L * 365)
+
+/* What a self-signed certificate says; NULL: leaves it out. */
+typedef struct sb_subject {
+    const char *organization, *name, *alt_names;
+    long days;
+} sb_subject_t;
 
 static int
 fail(sb_err_t *err, const char *what)
@@ -92,7 +99,7 @@ add_extension(X509 *cert, int nid, const char *value)
 }
 
 static X509 *
-self_signed(EVP_PKEY *key)
+self_signed(EVP_PKEY *key, const sb_subject_t *subject)
 {
     X509 *cert = X509_new();
     unsigned char serial[8];
@@ -107,14 +114,16 @@ self_signed(EVP_PKEY *key)
     if (n == NULL || BN_to_ASN1_INTEGER(n, X509_get_serialNumber(cert)) == NULL)
         goto fail;
     X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-    X509_time_adj_ex(X509_getm_notAfter(cert), (int)VALID_DAYS, 0, NULL);
+    X509_time_adj_ex(X509_getm_notAfter(cert), (int)subject->days, 0, NULL);
     name = X509_get_subject_name(cert);
-    X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"Silverback", -1, -1, 0);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    if (subject->organization != NULL)
+        X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)subject->organization, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)subject->name, -1, -1, 0);
     X509_set_issuer_name(cert, name);
     X509_set_pubkey(cert, key);
     add_extension(cert, NID_basic_constraints, "critical,CA:FALSE");
-    add_extension(cert, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1");
+    if (subject->alt_names != NULL)
+        add_extension(cert, NID_subject_alt_name, subject->alt_names);
     if (X509_sign(cert, key, EVP_sha256()) == 0)
         goto fail;
     BN_free(n);
@@ -128,6 +137,7 @@ fail:
 static int
 make_pair(const char *base, const char *suffix, bool ec, sb_err_t *err)
 {
+    static const sb_subject_t subject = {"Silverback", "localhost", "DNS:localhost,IP:127.0.0.1,IP:::1", VALID_DAYS};
     char *crt = sb_asprintf("%s%s.crt", base, suffix), *key_file = sb_asprintf("%s%s.key", base, suffix);
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
@@ -136,7 +146,7 @@ make_pair(const char *base, const char *suffix, bool ec, sb_err_t *err)
     if (access(crt, F_OK) == 0 && access(key_file, F_OK) == 0)
         goto out;
     key = ec ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
-    cert = key != NULL ? self_signed(key) : NULL;
+    cert = key != NULL ? self_signed(key, &subject) : NULL;
     if (cert == NULL)
         rc = fail(err, "could not make a default certificate");
     else
@@ -157,6 +167,25 @@ sb_certs_make_default(const char *base, sb_err_t *err)
     int rc = make_pair(base, "", false, err);
 
     return rc == SB_OK ? make_pair(base, "-ecdsa", true, err) : rc;
+}
+
+int
+sb_certs_make_cluster(const char *crt, const char *key_file, long days, sb_err_t *err)
+{
+    const sb_subject_t subject = {.name = "kong_clustering", .days = days};
+    EVP_PKEY *key = EVP_EC_gen("P-384");
+    X509 *cert = key != NULL ? self_signed(key, &subject) : NULL;
+    int rc;
+
+    if (cert == NULL)
+        rc = fail(err, "could not make the certificate");
+    else
+        rc = write_pem(key_file, 0600, write_key, key, err);
+    if (rc == SB_OK && (rc = write_pem(crt, 0644, write_cert, cert, err)) != SB_OK)
+        unlink(key_file);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return rc;
 }
 
 int

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 static const sb_option_t options[] = {{0}};
+static const sb_argument_t arguments[] = {{"conf", "/etc/kong/kong.conf", false}, {0}};
 
 static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -57,7 +58,7 @@ print_warning(const char *text, void *arg)
 static int
 run(const sb_args_t *args)
 {
-    sb_settings_source_t src = {.conf_file = args->argument, .environ = environ, .warn = print_warning};
+    sb_settings_source_t src = {.conf_file = args->arguments[0], .environ = environ, .warn = print_warning};
     sb_settings_t *s = NULL;
     sb_err_t err = {0};
     char folder[] = "/tmp/silverback-check-XXXXXX";
@@ -67,18 +68,17 @@ run(const sb_args_t *args)
         if (mkdtemp(folder) == NULL || chmod(folder, 0755) != 0)
             rc = sb_err_set(&err, 0, "%s: %s", folder, strerror(errno));
         else {
-            rc = try_in(folder, args->argument, &err);
+            rc = try_in(folder, args->arguments[0], &err);
             nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         }
     }
     sb_settings_free(s);
     if (rc == SB_OK)
-        printf("configuration at %s is valid\n", args->argument);
+        printf("configuration at %s is valid\n", args->arguments[0]);
     else
         print_problems(err.message);
     sb_err_clear(&err);
     return rc == SB_OK ? 0 : 1;
 }
 
-const sb_verb_t sb_verb_check = {"check", "Check a settings file, and load the plugins it names", options, "conf", "/etc/kong/kong.conf",
-                                 run};
+const sb_verb_t sb_verb_check = {"check", "Check a settings file, and load the plugins it names", options, arguments, NULL, run};

@@ -14,8 +14,9 @@
 static int verbosity;
 
 const sb_verb_t *const sb_verbs[] = {
-    &sb_verb_check,   &sb_verb_health, &sb_verb_prepare, &sb_verb_quit,    &sb_verb_reload,
-    &sb_verb_restart, &sb_verb_start,  &sb_verb_stop,    &sb_verb_version, NULL,
+    &sb_verb_check,  &sb_verb_completion, &sb_verb_config,  &sb_verb_docker_start, &sb_verb_drain,   &sb_verb_health,
+    &sb_verb_hybrid, &sb_verb_migrations, &sb_verb_prepare, &sb_verb_quit,         &sb_verb_reload,  &sb_verb_restart,
+    &sb_verb_roar,   &sb_verb_start,      &sb_verb_stop,    &sb_verb_vault,        &sb_verb_version, NULL,
 };
 
 int
@@ -28,7 +29,7 @@ sb_cli_fail(const char *fmt, ...)
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
-    fputs("\n\n  Run with --v (verbose) or --vv (debug) for more details\n", stderr);
+    fputs(verbosity == 0 ? "\n\n  Run with --v (verbose) or --vv (debug) for more details\n" : "\n", stderr);
     return 1;
 }
 
@@ -55,22 +56,42 @@ sb_cli_say(int level, const char *fmt, ...)
     fflush(stdout);
 }
 
+static void
+tell_settings(const sb_settings_t *s)
+{
+    size_t n = 0;
+    const char *const *warnings = sb_settings_warnings(s, &n);
+
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "[warn] %s\n", warnings[i]);
+    sb_cli_say(1, "settings file: %s", sb_settings_file(s) != NULL ? sb_settings_file(s) : "none");
+    sb_cli_say(1, "prefix: %s", sb_settings_str(s, "prefix"));
+}
+
 int
 sb_cli_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err)
 {
     sb_settings_source_t src = {.conf_file = sb_args_get(args, "conf"), .prefix = sb_args_get(args, "prefix"), .environ = environ};
-    const char *const *warnings;
-    size_t n = 0;
     int rc = sb_settings_load(&src, out, err);
 
-    if (rc != SB_OK)
-        return rc;
-    warnings = sb_settings_warnings(*out, &n);
-    for (size_t i = 0; i < n; i++)
-        fprintf(stderr, "[warn] %s\n", warnings[i]);
-    sb_cli_say(1, "settings file: %s", sb_settings_file(*out) != NULL ? sb_settings_file(*out) : "none");
-    sb_cli_say(1, "prefix: %s", sb_settings_str(*out, "prefix"));
-    return SB_OK;
+    if (rc == SB_OK)
+        tell_settings(*out);
+    return rc;
+}
+
+int
+sb_cli_node_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err)
+{
+    char *prefix = sb_cli_prefix(args), *env_file = sb_asprintf("%s/.kong_env", prefix);
+    int rc;
+
+    if (sb_args_get(args, "conf") == NULL && access(env_file, F_OK) == 0)
+        rc = sb_settings_load_env_file(env_file, out, err);
+    else
+        rc = sb_cli_settings(args, out, err);
+    free(env_file);
+    free(prefix);
+    return rc;
 }
 
 char *
@@ -88,16 +109,16 @@ sink(int level, const char *line)
         fprintf(stderr, "%s\n", line);
 }
 
-/* Takes --v, --vv and --help out of argv; returns the new count. */
+/* Takes --v, --vv and --help out of argv (one dash does for the first two); returns the new count. */
 static int
 take_universal(int argc, char **argv, bool *help)
 {
     int kept = 0;
 
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--v") == 0)
+        if (strcmp(argv[i], "--v") == 0 || strcmp(argv[i], "-v") == 0)
             verbosity = verbosity > 1 ? verbosity : 1;
-        else if (strcmp(argv[i], "--vv") == 0)
+        else if (strcmp(argv[i], "--vv") == 0 || strcmp(argv[i], "-vv") == 0)
             verbosity = 2;
         else if (strcmp(argv[i], "--help") == 0)
             *help = true;
@@ -117,13 +138,37 @@ find_verb(const char *name)
     return NULL;
 }
 
+/* Runs the verb with the words behind it. */
+static int
+run_verb(const sb_verb_t *verb, int argc, char **argv, bool help)
+{
+    const sb_sub_t *sub = NULL;
+    sb_args_t args;
+    sb_err_t err = {0};
+
+    if (help || (verb->subs != NULL && argc == 0)) {
+        sb_args_help(verb);
+        return 0;
+    }
+    if (verb->subs != NULL) {
+        sub = sb_args_find_sub(verb, argv[0]);
+        if (sub == NULL) {
+            fprintf(stderr, "No such command for %s: %s\n", verb->name, argv[0]);
+            return 1;
+        }
+        argc--;
+        argv++;
+    }
+    if (sb_args_parse(verb, sub, argc, argv, &args, &err) != SB_OK)
+        return sb_cli_fail_err(&err);
+    return sub != NULL ? sub->run(&args) : verb->run(&args);
+}
+
 int
 main(int argc, char **argv)
 {
     bool help = false;
     const sb_verb_t *verb;
-    sb_args_t args;
-    sb_err_t err = {0};
 
     sb_log_set_sink(sink);
     argc = take_universal(argc, argv, &help);
@@ -137,11 +182,5 @@ main(int argc, char **argv)
         sb_args_overview(stderr);
         return 1;
     }
-    if (help) {
-        sb_args_help(verb);
-        return 0;
-    }
-    if (sb_args_parse(verb, argc - 2, argv + 2, &args, &err) != SB_OK)
-        return sb_cli_fail_err(&err);
-    return verb->run(&args);
+    return run_verb(verb, argc - 2, argv + 2, help);
 }

@@ -78,15 +78,16 @@ sb_node_running(const char *prefix)
     return held;
 }
 
+/* A number below `least` is none of ours. */
 static pid_t
-read_pid(const char *prefix, const char *name)
+read_pid(const char *prefix, const char *name, long least)
 {
     char *path = sb_asprintf("%s/pids/%s.pid", prefix, name);
     FILE *f = fopen(path, "re");
     long pid = 0;
 
     if (f != NULL) {
-        if (fscanf(f, "%ld", &pid) != 1 || pid < 2)
+        if (fscanf(f, "%ld", &pid) != 1 || pid < least)
             pid = 0;
         fclose(f);
     }
@@ -98,7 +99,7 @@ pid_t
 sb_node_pid(const char *prefix)
 {
     for (double end = sb_node_now() + 5; sb_node_running(prefix); sb_node_sleep(0.02)) {
-        pid_t pid = read_pid(prefix, "nginx");
+        pid_t pid = read_pid(prefix, "nginx", 1); /* 1: the first process of a container */
         if (pid > 0 && kill(pid, 0) == 0)
             return pid;
         if (sb_node_now() > end)
@@ -173,7 +174,7 @@ sb_node_kill_leftovers(const char *prefix)
     bool found = true;
 
     for (int i = 0; i < 2; i++)
-        groups[i] = read_pid(prefix, names[i]);
+        groups[i] = read_pid(prefix, names[i], 2);
     for (double end = sb_node_now() + 10; found && sb_node_now() < end; sb_node_sleep(0.05)) {
         DIR *proc = opendir("/proc");
         found = false;

@@ -30,6 +30,8 @@ int sb_prefix_make_dirs(const char *path, mode_t mode, sb_err_t *err);
 
 /* certs.c: self-signed RSA and ECDSA certificates "<base>.crt/.key", "<base>-ecdsa.crt/.key"; those that are there stay. */
 int sb_certs_make_default(const char *base, sb_err_t *err);
+/* The certificate of a cluster (ECDSA, P-384, valid so many days) and its key, which is private; both are written anew. */
+int sb_certs_make_cluster(const char *crt, const char *key_file, long days, sb_err_t *err);
 /* Parameters of a named DH group in a PEM file; one that is there stays. */
 int sb_certs_make_dhparam(const char *group, const char *path, sb_err_t *err);
 

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "core/base/buf.h"
 
 #include <stdio.h>
 #include <stdlib.h>

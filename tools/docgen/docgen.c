@@ -1,6 +1,7 @@
 /*
- * Writes docs/reference from the tables that the code runs on: `docgen FOLDER`. One function per page; a row without a description is
- * an error, and so is one that a page has no place for. tests/integration/test_docs.py compares the committed pages with a new run.
+ * Writes docs/reference from the tables that the code runs on: `docgen FOLDER`; `docgen --man FOLDER` the manual pages (man.c). One
+ * function per page; a row without a description is an error, and so is one that a page has no place for. tests/integration/test_docs.py
+ * compares the committed pages with a new run.
  */
 #define main silverback_main
 #include "cli/main.c" /* the table of verbs */
@@ -241,15 +242,45 @@ print_options(FILE *f, const sb_verb_t *v)
 }
 
 static void
+print_arguments(FILE *f, const sb_argument_t *a)
+{
+    for (; a != NULL && a->name != NULL; a++)
+        fprintf(f, a->required ? " %s" : " [%s]", a->name);
+}
+
+static void
+print_subs(FILE *f, const sb_verb_t *v)
+{
+    if (v->subs == NULL)
+        return;
+    fprintf(f, "\n| Sub-command | Meaning | Arguments when left out |\n|---|---|---|\n");
+    for (const sb_sub_t *s = v->subs; s->name != NULL; s++) {
+        docgen_need(s->text, v->name, s->name);
+        fprintf(f, "| `%s", s->name);
+        print_arguments(f, s->arguments);
+        fprintf(f, "` | ");
+        docgen_cell(f, s->text);
+        fprintf(f, " | ");
+        for (const sb_argument_t *a = s->arguments; a != NULL && a->name != NULL; a++)
+            if (a->def != NULL)
+                fprintf(f, "%s`%s`", a != s->arguments ? ", " : "", a->def);
+        fprintf(f, " |\n");
+    }
+}
+
+static void
 page_cli(FILE *f)
 {
-    fprintf(f, "# Commands\n\nThe program is `silverback`; `kong` is another name of it. From the verb table in `src/cli/main.c`. Every "
-               "command also takes\n`--v` (verbose), `--vv` (more so) and `--help`. The exit code is 0 when it worked.\n");
+    fprintf(f,
+            "# Commands\n\nThe program is `silverback`; `kong` is another name of it. From the verb table in `src/cli/main.c`. Every "
+            "command also takes\n`--v` (verbose), `--vv` (more so) and `--help`. The exit code is 0 when it worked, 1 when it did not; a "
+            "command that has\nothers says so.\n");
     for (const sb_verb_t *const *v = sb_verbs; *v != NULL; v++) {
         docgen_need((*v)->text, "verb", (*v)->name);
         fprintf(f, "\n## %s\n\n%s.\n", (*v)->name, (*v)->text);
-        if ((*v)->argument != NULL)
-            fprintf(f, "\nArgument: `%s`, without it `%s`.\n", (*v)->argument, (*v)->argument_default);
+        for (const sb_argument_t *a = (*v)->arguments; a != NULL && a->name != NULL; a++)
+            fprintf(f, "\nArgument: `%s`, without it `%s`.\n", a->name, a->def);
+        print_subs(f, *v);
         print_options(f, *v);
     }
 }
@@ -348,6 +379,8 @@ main(int argc, char **argv)
 {
     bool ok = argc == 2;
 
+    if (argc == 3 && strcmp(argv[1], "--man") == 0)
+        return docgen_man(argv[2]) ? 0 : 1;
     if (!ok)
         fprintf(stderr, "usage: docgen FOLDER\n");
     sb_entities_init();

@@ -1,4 +1,4 @@
-/* Shared by the two files of docgen. */
+/* Shared by the files of docgen. */
 #ifndef SB_DOCGEN_H
 #define SB_DOCGEN_H
 
@@ -21,5 +21,8 @@ void docgen_fields(FILE *f, const struct sb_field *fields, const char *where);
 void docgen_checks(FILE *f, const struct sb_entity_check *checks);
 /* "string", "array of integer", … malloc'ed. */
 char *docgen_type(const struct sb_field *field);
+
+/* man.c: writes the manual pages into the folder; false: said why not. */
+bool docgen_man(const char *folder);
 
 #endif
