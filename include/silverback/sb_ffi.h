@@ -87,7 +87,7 @@ typedef struct sb_ffi_step {
 /* What a step is made of; texts are "" when the instance does not name that entity. */
 typedef struct sb_ffi_step_facts {
     uint64_t version; /* (id, version) identifies a configuration */
-    const char *name, *id, *route_id, *service_id, *consumer_id, *ws_id, *instance_name;
+    const char *name, *id, *route_id, *service_id, *consumer_id, *group_id, *ws_id, *instance_name;
     sb_ffi_str config; /* JSON */
 } sb_ffi_step_facts;
 

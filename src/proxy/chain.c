@@ -4,8 +4,10 @@
  * A chain holds one step per plugin name, the instance with the most specific scope. Three levels share as much as they can: the
  * global chain, the chain of a service (the global one itself when the service has no plugins), and the chain of a route (its
  * service's when the route has none). Each is built when first used and again after an event moved one of the counters in its
- * stamp. A consumer that was authenticated can change which instance the later steps use; then the request gets a list of its
- * own: what has run, followed by the consumer's choice of what has not.
+ * stamp. A consumer that was authenticated can change which instance the later steps use, by itself and by the groups it is in; then the
+ * request gets a list of its own: what has run, followed by the consumer's choice of what has not.
+ *
+ * Plugins without a scope are global in their workspace only. Before a route is matched, the default workspace's run.
  */
 #include "proxy/proxy_int.h"
 
@@ -41,7 +43,18 @@ sb_chain_unref(sb_chain_t *chain)
 /* ---- building ---- */
 
 struct scope {
+    const sb_uuid_t *ws;                         /* NULL: any */
     const sb_uuid_t *route, *service, *consumer; /* NULL: none */
+    const struct groups *groups;                 /* the consumer's; NULL: none */
+};
+
+/* The groups of one consumer, by name: of two that bring the same plugin, the first one's instance runs. */
+struct groups {
+    struct membership {
+        sb_uuid_t id;
+        char *name;
+    } * list;
+    size_t n;
 };
 
 struct candidates {
@@ -63,15 +76,36 @@ fits(const sb_uuid_t *of_step, const sb_uuid_t *of_request)
     return same(of_step, &no_uuid) || (of_request != NULL && same(of_step, of_request));
 }
 
-/* How specific an instance is, by the interface's order: consumers weigh most when they come with a route or a service. */
+static bool
+fits_group(const sb_step_t *s, const struct groups *groups)
+{
+    if (same(&s->scope_group, &no_uuid))
+        return true;
+    for (size_t i = 0; groups != NULL && i < groups->n; i++)
+        if (same(&s->scope_group, &groups->list[i].id))
+            return true;
+    return false;
+}
+
+static bool
+fits_scope(const sb_step_t *s, const struct scope *scope)
+{
+    return fits(&s->scope_route, scope->route) && fits(&s->scope_service, scope->service) && fits(&s->scope_consumer, scope->consumer) &&
+           fits_group(s, scope->groups);
+}
+
+/* How specific an instance is, by the interface's order: consumers, then groups, weigh most when they come with a route or a service. An
+ * instance that names both a consumer and a group counts as the consumer's. */
 static int
 specificity(const sb_step_t *s)
 {
-    static const int rank[8] = {/* global */ 0,   /* service */ 1,  /* route */ 2,  /* route+service */ 4,
-                                /* consumer */ 3, /* +service */ 5, /* +route */ 6, /* all */ 7};
+    static const int rank[16] = {/* global */ 0,   /* service */ 1,  /* route */ 2,  /* route+service */ 5,
+                                 /* consumer */ 4, /* +service */ 8, /* +route */ 9, /* all */ 11,
+                                 /* group */ 3,    /* +service */ 6, /* +route */ 7, /* all */ 10,
+                                 /* both */ 4,     /* +service */ 8, /* +route */ 9, /* all */ 11};
 
     return rank[(same(&s->scope_service, &no_uuid) ? 0 : 1) + (same(&s->scope_route, &no_uuid) ? 0 : 2) +
-                (same(&s->scope_consumer, &no_uuid) ? 0 : 4)];
+                (same(&s->scope_consumer, &no_uuid) ? 0 : 4) + (same(&s->scope_group, &no_uuid) ? 0 : 8)];
 }
 
 /* Order of running: priority, then name, both descending. */
@@ -87,12 +121,11 @@ static bool
 add_candidate(const sb_row_t *row, void *arg)
 {
     struct candidates *c = arg;
-    sb_step_t *s = sb_step_get(row);
+    sb_step_t *s = c->scope.ws == NULL || same(&row->ws, c->scope.ws) ? sb_step_get(row) : NULL;
 
     if (s == NULL)
         return true;
-    if (!fits(&s->scope_route, c->scope.route) || !fits(&s->scope_service, c->scope.service) ||
-        !fits(&s->scope_consumer, c->scope.consumer)) {
+    if (!fits_scope(s, &c->scope)) {
         sb_step_unref(s);
         return true;
     }
@@ -142,6 +175,8 @@ build(struct scope scope)
         sb_model_children(sb_worker.reader, sb_worker.plugins, "route", scope.route, add_candidate, &c);
     if (scope.consumer != NULL)
         sb_model_children(sb_worker.reader, sb_worker.plugins, "consumer", scope.consumer, add_candidate, &c);
+    for (size_t i = 0; scope.groups != NULL && i < scope.groups->n; i++)
+        sb_model_children(sb_worker.reader, sb_worker.plugins, "consumer_group", &scope.groups->list[i].id, add_candidate, &c);
     if (c.n > 1)
         qsort(c.steps, c.n, sizeof(*c.steps), compare_steps);
     chain = sb_malloc(sizeof(*chain) + c.n * sizeof(chain->steps[0]));
@@ -171,13 +206,28 @@ has_plugins(const char *field, const sb_uuid_t *id)
     return any;
 }
 
+/* The default workspace's id, NULL while it is not known; as of the last build of the global chain. */
+static const sb_uuid_t *
+default_ws(bool look)
+{
+    static sb_uuid_t id;
+    static bool known;
+    const char *text;
+
+    if (look) {
+        text = sb_model_default_ws(sb_worker.reader);
+        known = sb_uuid_parse(text, strlen(text), &id);
+    }
+    return known ? &id : NULL;
+}
+
 sb_chain_t *
 sb_chain_global(void)
 {
     static uint64_t stamp;
 
     if ((sb_worker.global_chain == NULL || stamp != sb_worker.global_epoch) && sb_model_begin(sb_worker.reader, NULL) == SB_OK) {
-        sb_chain_t *chain = build((struct scope){NULL, NULL, NULL});
+        sb_chain_t *chain = build((struct scope){.ws = default_ws(true)});
         sb_model_end(sb_worker.reader);
         sb_chain_unref(sb_worker.global_chain);
         sb_worker.global_chain = chain;
@@ -187,10 +237,36 @@ sb_chain_global(void)
 }
 
 sb_chain_t *
+sb_chain_of_workspace(const sb_uuid_t *ws)
+{
+    enum { KEPT = 64 };
+    static struct {
+        sb_uuid_t ws;
+        uint64_t stamp;
+        sb_chain_t *chain;
+    } kept[KEPT];
+    sb_chain_t *global = sb_chain_global();
+    const sb_uuid_t *dflt = default_ws(false);
+    size_t at = (ws->b[15] ^ ws->b[3]) % KEPT;
+
+    if (global == NULL || dflt == NULL || same(ws, dflt))
+        return global;
+    sb_chain_unref(global);
+    if (kept[at].chain == NULL || kept[at].stamp != sb_worker.global_epoch || !same(&kept[at].ws, ws)) {
+        sb_chain_unref(kept[at].chain);
+        kept[at].chain = build((struct scope){.ws = ws});
+        kept[at].ws = *ws;
+        kept[at].stamp = sb_worker.global_epoch;
+    }
+    return sb_chain_ref(kept[at].chain);
+}
+
+sb_chain_t *
 sb_chain_of_service(sb_service_t *s)
 {
     if (s->chain == NULL || s->chain_stamp[0] != sb_worker.global_epoch || s->chain_stamp[1] != s->plugins_epoch) {
-        sb_chain_t *chain = has_plugins("service", &s->node.id) ? build((struct scope){NULL, &s->node.id, NULL}) : sb_chain_global();
+        sb_chain_t *chain = has_plugins("service", &s->node.id) ? build((struct scope){.ws = &s->ws, .service = &s->node.id})
+                                                                 : sb_chain_of_workspace(&s->ws);
         sb_chain_unref(s->chain);
         s->chain = chain;
         s->chain_stamp[0] = sb_worker.global_epoch;
@@ -200,11 +276,11 @@ sb_chain_of_service(sb_service_t *s)
 }
 
 sb_chain_t *
-sb_chain_build_route(const sb_uuid_t *route, sb_service_t *s)
+sb_chain_build_route(const sb_route_brief_t *route, sb_service_t *s)
 {
-    if (!has_plugins("route", route))
+    if (!has_plugins("route", &route->route))
         return NULL;
-    return build((struct scope){route, s != NULL ? &s->node.id : NULL, NULL});
+    return build((struct scope){.ws = &route->ws, .route = &route->route, .service = s != NULL ? &s->node.id : NULL});
 }
 
 /* ---- the request's list ---- */
@@ -262,7 +338,94 @@ splice_chain(sb_ctx_t *ctx, sb_chain_t *chain)
     sum_phases(steps, n, &ctx->phases, &ctx->lua_phases);
 }
 
-/* The chain for a consumer: the last ones that were asked for are kept. NULL: the consumer has no plugins. */
+/* ---- groups of a consumer ---- */
+
+static json_t *
+row_of(const sb_entity_t *e, const sb_uuid_t *id)
+{
+    sb_row_t row;
+
+    return sb_model_get(sb_worker.reader, e, id, &row) ? sb_json_parse(row.json.data, row.json.len, NULL) : NULL;
+}
+
+static bool
+add_group(const sb_row_t *member, void *arg)
+{
+    struct groups *groups = arg;
+    json_t *row = sb_json_parse(member->json.data, member->json.len, NULL), *group = NULL;
+    const char *text = sb_json_foreign_id(row, "consumer_group"), *name;
+    sb_uuid_t id;
+
+    if (text != NULL && sb_uuid_parse(text, strlen(text), &id))
+        group = row_of(sb_worker.consumer_groups, &id);
+    name = sb_json_string(group, "name");
+    if (name != NULL) {
+        groups->list = sb_realloc(groups->list, (groups->n + 1) * sizeof(*groups->list));
+        groups->list[groups->n++] = (struct membership){id, sb_strdup_len(name, strlen(name))};
+    }
+    json_decref(group);
+    json_decref(row);
+    return true;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct membership *)a)->name, ((const struct membership *)b)->name);
+}
+
+/* Whether any plugin at all names a group: one look per change of such plugins, so that nobody else pays for groups. */
+static bool
+groups_have_plugins(void)
+{
+    static uint64_t stamp;
+    static bool known, any;
+
+    if (!known || stamp != sb_worker.consumer_epoch) {
+        any = sb_model_has_children(sb_worker.reader, sb_worker.plugins, "consumer_group");
+        stamp = sb_worker.consumer_epoch;
+        known = true;
+    }
+    return any;
+}
+
+static void
+find_groups(const sb_uuid_t *consumer, struct groups *groups)
+{
+    if (!groups_have_plugins())
+        return;
+    sb_model_children(sb_worker.reader, sb_worker.group_members, "consumer", consumer, add_group, groups);
+    if (groups->n > 1)
+        qsort(groups->list, groups->n, sizeof(*groups->list), by_name);
+}
+
+static void
+free_groups(struct groups *groups)
+{
+    for (size_t i = 0; i < groups->n; i++)
+        free(groups->list[i].name);
+    free(groups->list);
+}
+
+/* The chain of a scope with a consumer; NULL when neither the consumer nor a group of it has plugins. */
+static sb_chain_t *
+build_for_consumer(struct scope scope)
+{
+    struct groups groups = {0};
+    bool any = has_plugins("consumer", scope.consumer);
+    sb_chain_t *chain = NULL;
+
+    find_groups(scope.consumer, &groups);
+    for (size_t i = 0; i < groups.n && !any; i++)
+        any = has_plugins("consumer_group", &groups.list[i].id);
+    scope.groups = &groups;
+    if (any)
+        chain = build(scope);
+    free_groups(&groups);
+    return chain;
+}
+
+/* The chain for a consumer: the last ones that were asked for are kept. NULL: it has no plugins. */
 static sb_chain_t *
 consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
 {
@@ -277,13 +440,16 @@ consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
     uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, sb_worker.route_epoch,
                          service != NULL ? service->plugins_epoch : 0};
     size_t at = (consumer->b[15] ^ (ctx->route.route.b[15] * 7u) ^ consumer->b[7]) % KEPT;
-    struct scope scope = {&ctx->route.route, service != NULL ? &service->node.id : NULL, consumer};
+    struct scope scope = {.ws = &ctx->route.ws,
+                          .route = &ctx->route.route,
+                          .service = service != NULL ? &service->node.id : NULL,
+                          .consumer = consumer};
 
     if (kept[at].set && same(&kept[at].route, scope.route) && same(&kept[at].consumer, consumer) &&
         memcmp(kept[at].stamp, stamp, sizeof(stamp)) == 0)
         return kept[at].chain;
     sb_chain_unref(kept[at].chain);
-    kept[at].chain = has_plugins("consumer", consumer) ? build(scope) : NULL;
+    kept[at].chain = build_for_consumer(scope);
     kept[at].route = *scope.route;
     kept[at].consumer = *consumer;
     memcpy(kept[at].stamp, stamp, sizeof(stamp));

@@ -315,6 +315,7 @@ sb_ffi_step_facts_get(const void *step, sb_ffi_step_facts *out)
                                .route_id = s->route_id,
                                .service_id = s->service_id,
                                .consumer_id = s->consumer_id,
+                               .group_id = s->group_id,
                                .ws_id = s->ws_id,
                                .instance_name = s->instance_name,
                                .config = {s->config.data, s->config.len}};

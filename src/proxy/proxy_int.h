@@ -117,8 +117,9 @@ struct sb_step {
     uint64_t version;               /* of the row; (id, version) identifies a configuration across steps and workers */
     sb_uuid_t id;
     char id_text[SB_UUID_TEXT + 1];
-    char route_id[SB_UUID_TEXT + 1], service_id[SB_UUID_TEXT + 1], consumer_id[SB_UUID_TEXT + 1], ws_id[SB_UUID_TEXT + 1];
-    sb_uuid_t scope_route, scope_service, scope_consumer;
+    char route_id[SB_UUID_TEXT + 1], service_id[SB_UUID_TEXT + 1], consumer_id[SB_UUID_TEXT + 1], group_id[SB_UUID_TEXT + 1],
+        ws_id[SB_UUID_TEXT + 1];
+    sb_uuid_t scope_route, scope_service, scope_consumer, scope_group;
     const char *instance_name; /* "" when none */
     sb_str_t config;           /* JSON text of "config", NUL-terminated behind len */
     sb_pool_t *pool;           /* holds all of this */
@@ -165,10 +166,11 @@ void sb_chain_unref(sb_chain_t *chain); /* NULL is fine */
 /* Chains by scope; a reference for the caller. The global one opens a snapshot itself when it must, and is NULL when it cannot; the
  * others want to be inside sb_model_begin/end. */
 sb_chain_t *sb_chain_global(void);
+sb_chain_t *sb_chain_of_workspace(const sb_uuid_t *ws); /* its global plugins */
 sb_chain_t *sb_chain_of_service(sb_service_t *s);
 sb_chain_t *sb_chain_of_route(const sb_route_brief_t *route, sb_service_t *s); /* route_chain.c */
 /* The chain of a route with plugins of its own; NULL: it has none. */
-sb_chain_t *sb_chain_build_route(const sb_uuid_t *route, sb_service_t *s);
+sb_chain_t *sb_chain_build_route(const sb_route_brief_t *route, sb_service_t *s);
 /* A route or a plugin of it changed (NULL: all may have). */
 void sb_route_chains_forget(const sb_uuid_t *route);
 /* steps.c: the decoded step of a plugin row; a reference for the caller. NULL: not for us (disabled, unknown plugin …). */
@@ -411,10 +413,10 @@ typedef struct sb_worker {
     ngx_uint_t configured_log_level;
     uint64_t global_epoch;   /* moves when a global plugin changes */
     uint64_t route_epoch;    /* moves when a plugin of a route changes */
-    uint64_t consumer_epoch; /* moves when a plugin of a consumer changes */
+    uint64_t consumer_epoch; /* moves when a plugin of a consumer or a group changes, or who is in a group */
     uint64_t ups_epoch;      /* moves when an upstream or target changes */
     sb_chain_t *global_chain;
-    const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *ca_certificates;
+    const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *consumer_groups, *group_members, *ca_certificates;
     bool ready;
 } sb_worker_t;
 extern sb_worker_t sb_worker;

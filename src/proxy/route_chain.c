@@ -176,9 +176,9 @@ keep(const sb_route_brief_t *route, const uint64_t stamp[2], sb_chain_t *chain)
 }
 
 static sb_chain_t *
-shared_chain(sb_service_t *s)
+shared_chain(const sb_route_brief_t *route, sb_service_t *s)
 {
-    return s != NULL ? sb_chain_of_service(s) : sb_chain_global();
+    return s != NULL ? sb_chain_of_service(s) : sb_chain_of_workspace(&route->ws);
 }
 
 sb_chain_t *
@@ -189,7 +189,7 @@ sb_chain_of_route(const sb_route_brief_t *route, sb_service_t *s)
     sb_chain_t *chain;
 
     if (plain_has(&route->route))
-        return shared_chain(s);
+        return shared_chain(route, s);
     c = (struct route_chain *)sb_table_find(&chains, &route->route);
     if (c != NULL && c->version == route->version && memcmp(c->stamp, stamp, sizeof(stamp)) == 0) {
         c->aged.used = true;
@@ -197,10 +197,10 @@ sb_chain_of_route(const sb_route_brief_t *route, sb_service_t *s)
     }
     if (c != NULL)
         forget(c);
-    chain = sb_chain_build_route(&route->route, s);
+    chain = sb_chain_build_route(route, s);
     if (chain != NULL)
         keep(route, stamp, chain);
     else
         plain_add(&route->route);
-    return chain != NULL ? chain : shared_chain(s);
+    return chain != NULL ? chain : shared_chain(route, s);
 }

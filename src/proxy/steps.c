@@ -166,6 +166,7 @@ fill_step(sb_step_t *s, const sb_row_t *row, const json_t *json)
     copy_scope(json, "route", s->route_id, &s->scope_route);
     copy_scope(json, "service", s->service_id, &s->scope_service);
     copy_scope(json, "consumer", s->consumer_id, &s->scope_consumer);
+    copy_scope(json, "consumer_group", s->group_id, &s->scope_group);
 }
 
 /* Which code it runs; false when there is none. */

@@ -38,7 +38,7 @@ plugin_scope_changed(const json_t *row)
     sb_uuid_t id;
     bool scoped = false;
 
-    if (event_uuid(row, "consumer", &id)) {
+    if (event_uuid(row, "consumer", &id) || event_uuid(row, "consumer_group", &id)) {
         sb_worker.consumer_epoch++;
         scoped = true;
     }
@@ -103,7 +103,7 @@ apply_event(const json_t *event)
         sb_worker.ups_epoch++;
     } else if (strcmp(entity, "certificates") == 0 || strcmp(entity, "ca_certificates") == 0)
         sb_services_forget(NULL);
-    else if (strcmp(entity, "consumers") == 0)
+    else if (strcmp(entity, "consumers") == 0 || strcmp(entity, "consumer_groups") == 0 || strcmp(entity, "consumer_group_consumers") == 0)
         sb_worker.consumer_epoch++;
 }
 
@@ -221,6 +221,8 @@ find_entities(void)
     sb_worker.upstreams = sb_entity_find("upstreams");
     sb_worker.targets = sb_entity_find("targets");
     sb_worker.consumers = sb_entity_find("consumers");
+    sb_worker.consumer_groups = sb_entity_find("consumer_groups");
+    sb_worker.group_members = sb_entity_find("consumer_group_consumers");
     sb_worker.ca_certificates = sb_entity_find("ca_certificates");
 }
 

@@ -41,7 +41,7 @@ local function make_conf(config, ids)
   conf.plugin_instance_name = ids.instance_name
   conf.__plugin_id, conf.__ws_id, conf.__seq__ = ids.id, ws, sequence
   conf.__key__ = "plugins:" .. ids.name .. ":" .. (ids.route_id or "") .. ":" .. (ids.service_id or "") .. ":" ..
-                 (ids.consumer_id or "") .. "::" .. (ws or "")
+                 (ids.consumer_id or "") .. ":" .. (ids.group_id or "") .. ":" .. (ws or "")
   return conf
 end
 
@@ -88,7 +88,8 @@ local function bind(step, serial)
     local config = cjson.decode(ffi_string(facts.config.data, facts.config.len))
     entry = new_entry(version, config, {
       id = id, name = text(facts.name), route_id = text(facts.route_id), service_id = text(facts.service_id),
-      consumer_id = text(facts.consumer_id), ws_id = text(facts.ws_id), instance_name = text(facts.instance_name),
+      consumer_id = text(facts.consumer_id), group_id = text(facts.group_id), ws_id = text(facts.ws_id),
+      instance_name = text(facts.instance_name),
     })
   end
   by_serial[serial] = entry
@@ -121,7 +122,8 @@ function _M.of_row(row, version)
   if not entry or entry.version ~= version then
     entry = new_entry(version, row.config, {
       id = row.id, name = row.name, route_id = id_of(row.route), service_id = id_of(row.service),
-      consumer_id = id_of(row.consumer), ws_id = not_null(row.ws_id), instance_name = not_null(row.instance_name),
+      consumer_id = id_of(row.consumer), group_id = id_of(row.consumer_group), ws_id = not_null(row.ws_id),
+      instance_name = not_null(row.instance_name),
     })
   end
   return entry.conf

@@ -25,6 +25,7 @@ typedef struct sb_admin_route {
     const char *pattern;
     sb_admin_handler_pt on[SB_M_COUNT]; /* NULL: not allowed */
     const sb_entity_t *entity;          /* generated rows: what is listed, shown or written */
+    const char *of;                     /* rows by hand that use generated rows' handlers: the entity's name */
     const sb_entity_t *parent;          /* nested rows: whose key comes first in the path */
     const sb_foreign_t *foreign;        /* the field that links the two */
     bool hidden;                        /* answers 404 although a generated row would match */

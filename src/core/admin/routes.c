@@ -10,7 +10,10 @@
 
 #define MAX_SEGMENTS 8
 
-extern const sb_admin_route_t sb_admin_core_routes[]; /* ended by an empty pattern */
+/* Rows by hand, in order of precedence; each ended by an empty pattern. */
+extern const sb_admin_route_t sb_admin_core_routes[], sb_admin_group_routes[];
+
+static const sb_admin_route_t *const by_hand[] = {sb_admin_core_routes, sb_admin_group_routes};
 
 char *
 sb_admin_entity_path(const sb_entity_t *e)
@@ -111,8 +114,13 @@ sb_admin_routes_build(sb_admin_t *a)
     size_t n;
     const sb_entity_t *const *all = sb_entities_all(&n);
 
-    for (const sb_admin_route_t *r = sb_admin_core_routes; r->pattern != NULL; r++)
-        add(a, *r);
+    for (size_t i = 0; i < sizeof(by_hand) / sizeof(by_hand[0]); i++) {
+        for (const sb_admin_route_t *r = by_hand[i]; r->pattern != NULL; r++) {
+            add(a, *r);
+            if (r->of != NULL)
+                a->routes[a->n - 1].entity = sb_entity_find(r->of);
+        }
+    }
     for (size_t i = 0; i < n; i++) {
         if (all[i]->def->no_admin)
             continue;

@@ -95,7 +95,9 @@ bool sb_model_find(sb_model_reader_t *r, const sb_entity_t *e, const char *field
 /* Children whose foreign `field` is `parent`, by id. fn returns false to stop; it may call the model. */
 void sb_model_children(sb_model_reader_t *r, const sb_entity_t *child, const char *field, const sb_uuid_t *parent,
                        bool (*fn)(const sb_row_t *row, void *arg), void *arg);
-/* Plugins that name no route, service or consumer. */
+/* Whether any row's foreign `field` is set. */
+bool sb_model_has_children(sb_model_reader_t *r, const sb_entity_t *child, const char *field);
+/* Plugins that name no parent at all, of all workspaces. */
 void sb_model_global_plugins(sb_model_reader_t *r, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 void sb_model_each(sb_model_reader_t *r, const sb_entity_t *e, bool (*fn)(const sb_row_t *row, void *arg), void *arg);
 uint64_t sb_model_count(sb_model_reader_t *r, const sb_entity_t *e);

@@ -394,6 +394,27 @@ sb_model_children(sb_model_reader_t *r, const sb_entity_t *child, const char *fi
     each_prefix(r, &k, on_key, &w);
 }
 
+static bool
+note_key(const MDB_val *k, const MDB_val *v, void *arg)
+{
+    (void)k, (void)v;
+    *(bool *)arg = true;
+    return false;
+}
+
+bool
+sb_model_has_children(sb_model_reader_t *r, const sb_entity_t *child, const char *field)
+{
+    sb_model_key_t k;
+    bool any = false;
+
+    SB_CHECK_MAGIC(r, READER_MAGIC);
+    sb_model_key_start(&k, "bf", child->name);
+    sb_model_key_add(&k, field, strlen(field) + 1);
+    each_prefix(r, &k, note_key, &any);
+    return any;
+}
+
 void
 sb_model_global_plugins(sb_model_reader_t *r, bool (*fn)(const sb_row_t *row, void *arg), void *arg)
 {
