@@ -9,7 +9,6 @@
 
 #include "docgen.h"
 
-#include "core/admin/admin.h"
 #include "core/entities/entities.h"
 #include "silverback/plugin.h"
 
@@ -196,31 +195,6 @@ page_settings(FILE *f)
     free(names);
 }
 
-/* ---- Admin API ---- */
-
-static void
-print_route(const char *pattern, const char *allow, const char *text, void *arg)
-{
-    docgen_need(text, "admin route", pattern);
-    fprintf(arg, "| `%s` | %s | ", pattern, allow);
-    docgen_cell(arg, text);
-    fprintf(arg, " |\n");
-}
-
-static void
-page_admin(FILE *f)
-{
-    sb_admin_host_t host = {0};
-    sb_admin_t *a = sb_admin_new(&host);
-
-    fprintf(f, "# Admin API\n\nThe route table, in order of precedence: first the node's own endpoints (`src/core/admin/core.c`), then "
-               "what follows from the\n[entity tables](entities.md) (`src/core/admin/routes.c`). A name in braces stands for an id, or for "
-               "the key that the entity\nis found by. POST creates, PUT creates or replaces, PATCH changes what is given.\n\n"
-               "| Path | Methods | What it is |\n|---|---|---|\n");
-    sb_admin_each_route(a, print_route, f);
-    sb_admin_free(a);
-}
-
 /* ---- the command line ---- */
 
 static void
@@ -352,7 +326,7 @@ static const struct {
     void (*print)(FILE *f);
 } pages[] = {{"entities.md", page_entities},
              {"settings.md", page_settings},
-             {"admin-api.md", page_admin},
+             {"admin-api.md", docgen_admin},
              {"cli.md", page_cli},
              {"plugins.md", page_plugins}};
 

@@ -24,5 +24,7 @@ char *docgen_type(const struct sb_field *field);
 
 /* man.c: writes the manual pages into the folder; false: said why not. */
 bool docgen_man(const char *folder);
+/* The page on the Admin API. */
+void docgen_admin(FILE *f);
 
 #endif

@@ -31,6 +31,7 @@ sb_admin_free(sb_admin_t *a)
     a->magic = 0;
     sb_pool_free(a->pool);
     free(a->routes);
+    free(a->openapi);
     free(a);
 }
 

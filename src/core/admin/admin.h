@@ -62,4 +62,9 @@ void sb_admin_response_free(sb_admin_response_t *res);
 /* Every row of the route table that answers, in order of precedence: pattern, the methods as in Allow, what it is for. */
 void sb_admin_each_route(const sb_admin_t *a, void (*fn)(const char *pattern, const char *allow, const char *text, void *arg), void *arg);
 
+/* The HTTP status of an error code of the interface (SB_E_*). */
+int sb_admin_error_status(int code);
+/* The API as an OpenAPI 3.0 document, for the reference. New reference. */
+json_t *sb_admin_openapi_document(const sb_admin_t *a);
+
 #endif

@@ -39,6 +39,8 @@ struct sb_admin {
     sb_admin_route_t *routes; /* in order of precedence */
     size_t n;
     sb_pool_t *pool; /* patterns */
+    char *openapi;   /* the document of GET /openapi, once it has been asked for; malloc'ed */
+    size_t openapi_len;
 };
 #define SB_ADMIN_MAGIC 0x5342414du
 
@@ -93,6 +95,8 @@ const char *sb_admin_query(const sb_admin_call_t *c, const char *name);
 /* --- answer.c --- */
 /* All take the value over and return SB_OK below 400, else SB_DECLINED, so that handlers can `return` them. */
 int sb_admin_answer(sb_admin_call_t *c, int status, json_t *body);
+/* With JSON text that stays the caller's. */
+int sb_admin_answer_json(sb_admin_call_t *c, int status, const char *text, size_t len);
 int sb_admin_answer_empty(sb_admin_call_t *c, int status);
 int sb_admin_answer_message(sb_admin_call_t *c, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int sb_admin_answer_not_found(sb_admin_call_t *c);
@@ -155,6 +159,7 @@ typedef struct sb_admin_hook {
     int (*key)(sb_admin_call_t *c, const char *key, bool create, char **id);
     /* MAY. The collection's GET with arguments of its own; SB_NOT_MINE: go on as usual. */
     int (*list)(sb_admin_call_t *c);
+    const char *query; /* MAY. Those arguments' names, by spaces; see openapi_parts.c */
 } sb_admin_hook_t;
 
 extern const sb_admin_hook_t sb_admin_hook_certificates, sb_admin_hook_consumers;

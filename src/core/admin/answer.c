@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define UNEXPECTED "An unexpected error occurred"
+#define JSON_TYPE  "application/json; charset=utf-8"
 
 void
 sb_admin_add_header(sb_admin_response_t *res, const char *name, const char *value)
@@ -27,7 +28,7 @@ set_body(sb_admin_response_t *res, int status, json_t *body)
     if (body == NULL)
         res->body_len = 0;
     else
-        sb_admin_add_header(res, "Content-Type", "application/json; charset=utf-8");
+        sb_admin_add_header(res, "Content-Type", JSON_TYPE);
     json_decref(body);
 }
 
@@ -42,6 +43,17 @@ sb_admin_answer(sb_admin_call_t *c, int status, json_t *body)
 {
     SB_ASSERT(body != NULL);
     set_body(c->res, status, body);
+    return status < 400 ? SB_OK : SB_DECLINED;
+}
+
+int
+sb_admin_answer_json(sb_admin_call_t *c, int status, const char *text, size_t len)
+{
+    c->res->status = status;
+    free(c->res->body);
+    c->res->body = sb_strdup_len(text, len);
+    c->res->body_len = len;
+    sb_admin_add_header(c->res, "Content-Type", JSON_TYPE);
     return status < 400 ? SB_OK : SB_DECLINED;
 }
 
@@ -87,6 +99,14 @@ status_of(int code)
     };
 
     return code > 0 && (size_t)code < sizeof(table) / sizeof(table[0]) ? table[code] : 0;
+}
+
+int
+sb_admin_error_status(int code)
+{
+    int status = status_of(code);
+
+    return status != 0 ? status : 500;
 }
 
 int

@@ -24,6 +24,9 @@ int sb_admin_vault_schema(sb_admin_call_t *c);
 int sb_admin_filter_schema(sb_admin_call_t *c);
 int sb_admin_plugins_enabled(sb_admin_call_t *c);
 
+/* openapi.c */
+int sb_admin_openapi(sb_admin_call_t *c);
+
 /* tags.c */
 int sb_admin_tags(sb_admin_call_t *c);
 int sb_admin_tags_refuse(sb_admin_call_t *c);

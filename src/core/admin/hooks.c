@@ -43,4 +43,4 @@ list_consumers(sb_admin_call_t *c)
     return sb_admin_answer_page(c, rows, NULL, NULL, NULL);
 }
 
-const sb_admin_hook_t sb_admin_hook_consumers = {.entity = "consumers", .list = list_consumers};
+const sb_admin_hook_t sb_admin_hook_consumers = {.entity = "consumers", .list = list_consumers, .query = "custom_id"};

@@ -44,6 +44,11 @@ json_t *sb_schema_describe(const sb_schema_t *s);
  * sb_schema_process() chooses by itself; describe and decode_form work on what they are given. */
 const sb_schema_t *sb_schema_variant(const sb_schema_t *s, const sb_schema_hooks_t *hooks);
 const char *sb_schema_name(const sb_schema_t *s);
+/* What a schema object of OpenAPI describes: the row as it is shown, what creates or replaces one (POST, PUT), what changes one (PATCH). */
+enum sb_shape { SB_SHAPE_ANSWER, SB_SHAPE_NEW, SB_SHAPE_CHANGE };
+/* The row as a schema object of OpenAPI 3.0. sub: with the overrides of that subschema (a plugin's or vault's name), NULL: the base alone.
+ * Constraints that OpenAPI cannot say are "x-" members. New reference; NULL when there is no such subschema. */
+json_t *sb_schema_openapi(const sb_schema_t *s, const char *sub, enum sb_shape shape);
 
 /* --- plugin configurations ("config" of the plugins entity is chosen by `name`) --- */
 
