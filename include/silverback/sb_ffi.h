@@ -54,6 +54,8 @@ enum {
 
 /* Settings as JSON, secrets included: kong.configuration. Valid until the process ends. */
 int sb_ffi_settings(sb_ffi_str *out);
+/* The template of error bodies of a media type (without parameters), a file of the user's counted in. */
+int sb_ffi_error_template(const char *mime, sb_ffi_str *out);
 /* The n-th name of the settings list `plugins` that has no native plugin, "bundled" expanded; 0 when there are no more. */
 int sb_ffi_lua_plugin_name(int n, sb_ffi_str *out);
 /* Makes a Lua plugin known to the plan builder; `phases` are bits (1 << enum sb_phase). In init, before workers are forked. */

@@ -126,6 +126,16 @@ sb_nginx_default(const sb_settings_t *s, const char *prefix, const char *directi
         sb_nginx_line(out, depth, "%s %s", directive, value);
 }
 
+void
+sb_nginx_default_quoted(const sb_settings_t *s, const char *prefix, const char *directive, const char *value, int depth, sb_buf_t *out)
+{
+    sb_buf_t quoted = {0};
+
+    sb_nginx_quote(&quoted, value);
+    sb_nginx_default(s, prefix, directive, quoted.data, depth, out);
+    sb_buf_free(&quoted);
+}
+
 /* --- logs --- */
 
 void

@@ -47,6 +47,9 @@ void sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t 
 void sb_nginx_injected(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out);
 /* "directive value;" unless the user injects that directive under the prefix (nginx refuses it twice), or NONE for it. */
 void sb_nginx_default(const sb_settings_t *s, const char *prefix, const char *directive, const char *value, int depth, sb_buf_t *out);
+/* The same, with the value quoted: a path. */
+void sb_nginx_default_quoted(const sb_settings_t *s, const char *prefix, const char *directive, const char *value, int depth,
+                             sb_buf_t *out);
 /* access_log from a *_access_log setting: paths made absolute, "off" kept, `format` (NULL: nginx's own) used when the setting names none.
  */
 void sb_nginx_access_log(const sb_settings_t *s, const char *setting, const char *format, int depth, sb_buf_t *out);

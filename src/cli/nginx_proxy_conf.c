@@ -52,6 +52,23 @@ lua_head(const sb_settings_t *s, sb_buf_t *out)
                      "    init_worker_by_lua_block { require(\"kong.silverback.runtime\").init_worker() }\n");
 }
 
+/* Shown to services that ask for one and have none of their own. */
+static void
+client_certificate(const sb_settings_t *s, sb_buf_t *out)
+{
+    const char *cert = sb_settings_str(s, "client_ssl_cert"), *key = sb_settings_str(s, "client_ssl_cert_key");
+    char *own = sb_asprintf("%s/ssl/kong-default", sb_settings_str(s, "prefix")), *own_cert = sb_asprintf("%s.crt", own),
+         *own_key = sb_asprintf("%s.key", own);
+
+    if (sb_settings_bool(s, "client_ssl")) {
+        sb_nginx_default_quoted(s, "nginx_location_", "proxy_ssl_certificate", cert != NULL ? cert : own_cert, 3, out);
+        sb_nginx_default_quoted(s, "nginx_location_", "proxy_ssl_certificate_key", key != NULL ? key : own_key, 3, out);
+    }
+    free(own);
+    free(own_cert);
+    free(own_key);
+}
+
 /* What the exchange with services starts from; each service's own settings are laid over it. */
 static void
 service_lines(const sb_settings_t *s, sb_buf_t *out)
@@ -64,6 +81,7 @@ service_lines(const sb_settings_t *s, sb_buf_t *out)
         sb_nginx_default(s, "nginx_location_", "proxy_ssl_trusted_certificate", trusted, 3, out);
         sb_nginx_default(s, "nginx_location_", "proxy_ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), 3, out);
     }
+    client_certificate(s, out);
     sb_nginx_line(out, 3, "proxy_pass_header Server");
     sb_nginx_line(out, 3, "proxy_pass_header Date");
     /* A service must not be able to send a request elsewhere inside the gateway. */

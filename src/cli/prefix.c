@@ -137,12 +137,15 @@ make_certificates(const sb_settings_t *s, sb_err_t *err)
                  {"status_listen", "status_ssl_cert", "status-kong-default"}};
     const char *prefix = sb_settings_str(s, "prefix"), *dh = sb_settings_str(s, "nginx_http_ssl_dhparam");
     int rc = SB_OK;
+    bool wanted;
     size_t n;
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && rc == SB_OK; i++) {
         char *base = sb_asprintf("%s/ssl/%s", prefix, kinds[i].base);
         sb_settings_list(s, kinds[i].setting, &n);
-        if (n == 0 && sb_nginx_listens_tls(s, kinds[i].listen))
+        /* The first stands in for client_ssl_cert too. */
+        wanted = i == 0 && sb_settings_bool(s, "client_ssl") && sb_settings_str(s, "client_ssl_cert") == NULL;
+        if (wanted || (n == 0 && sb_nginx_listens_tls(s, kinds[i].listen)))
             rc = sb_certs_make_default(base, err);
         free(base);
     }

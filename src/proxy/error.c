@@ -193,7 +193,15 @@ static const char *const content_types[] = {
     [SB_ERROR_GRPC] = "application/grpc",
 };
 
-/* Puts the two arguments where the template has "%s". */
+sb_str_t
+sb_error_template(const sb_conf_t *conf, enum sb_error_type type)
+{
+    if (type == SB_ERROR_GRPC)
+        return SB_STR("");
+    return conf->error_template[type].data != NULL ? conf->error_template[type] : (sb_str_t){templates[type], strlen(templates[type])};
+}
+
+/* Puts the two arguments where the template has "%s"; "%%" is one percent sign. */
 static sb_str_t
 expand(ngx_pool_t *pool, sb_str_t template, sb_str_t message, sb_str_t id)
 {
@@ -204,12 +212,15 @@ expand(ngx_pool_t *pool, sb_str_t template, sb_str_t message, sb_str_t id)
     if (out == NULL)
         return (sb_str_t){"", 0};
     for (size_t i = 0; i < template.len; i++) {
-        if (n < 2 && template.data[i] == '%' && i + 1 < template.len && template.data[i + 1] == 's') {
+        char next = template.data[i] == '%' && i + 1 < template.len ? template.data[i + 1] : '\0';
+        if (n < 2 && next == 's') {
             p = (char *)ngx_cpymem(p, args[n].data, args[n].len);
             n++;
             i++;
-        } else
+        } else {
             *p++ = template.data[i];
+            i += next == '%';
+        }
     }
     return (sb_str_t){out, (size_t)(p - out)};
 }
@@ -256,9 +267,7 @@ sb_error_body(sb_ctx_t *ctx, enum sb_error_type type, int status, sb_str_t messa
         *body = (sb_str_t){"", 0};
         return;
     }
-    template = sb_conf->error_template[type];
-    if (template.data == NULL)
-        template = (sb_str_t){templates[type], strlen(templates[type])};
+    template = sb_error_template(sb_conf, type);
     *body = expand(ctx->r->pool, template, message, (sb_str_t){(char *)ctx->request_id, sizeof(ctx->request_id)});
 }
 

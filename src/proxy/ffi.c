@@ -56,6 +56,14 @@ sb_ffi_settings(sb_ffi_str *out)
     return sb_ffi_out(out, (sb_str_t){text, len});
 }
 
+int
+sb_ffi_error_template(const char *mime, sb_ffi_str *out)
+{
+    enum sb_error_type type = strcmp(mime, "application/grpc") == 0 ? SB_ERROR_GRPC : sb_error_type_of(mime);
+
+    return sb_ffi_out(out, sb_error_template(conf_now(), type));
+}
+
 static bool
 is_native(const char *name)
 {

@@ -165,6 +165,39 @@ cache_bytes(const sb_settings_t *s)
     return bytes <= 0 || bytes > (off_t)CACHE_BYTES_MAX ? CACHE_BYTES_MAX : (size_t)bytes;
 }
 
+/* Files of users' own, read here because only the master may be allowed to. */
+static char *
+read_templates(ngx_conf_t *cf, sb_conf_t *conf)
+{
+    static const char *const names[] = {[SB_ERROR_JSON] = "error_template_json",
+                                        [SB_ERROR_HTML] = "error_template_html",
+                                        [SB_ERROR_XML] = "error_template_xml",
+                                        [SB_ERROR_PLAIN] = "error_template_plain"};
+    sb_err_t err = {0};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        sb_buf_t text = {0};
+        char *copy;
+        if (sb_settings_str(conf->settings, names[i]) == NULL)
+            continue;
+        if (sb_settings_read(conf->settings, names[i], &text, &err) != SB_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", err.message);
+            sb_err_clear(&err);
+            sb_buf_free(&text);
+            return NGX_CONF_ERROR;
+        }
+        copy = ngx_pnalloc(cf->pool, text.len + 1);
+        if (copy != NULL) {
+            ngx_memcpy(copy, text.data, text.len);
+            conf->error_template[i] = (sb_str_t){copy, text.len};
+        }
+        sb_buf_free(&text);
+        if (copy == NULL)
+            return NGX_CONF_ERROR;
+    }
+    return NGX_CONF_OK;
+}
+
 static void
 free_settings(void *data)
 {
@@ -184,7 +217,7 @@ read_settings(ngx_conf_t *cf, sb_conf_t *conf)
     conf->keepalive_timeout = (ngx_msec_t)(sb_settings_num(s, "upstream_keepalive_idle_timeout") * 1000);
     conf->cache_bytes = cache_bytes(s);
     conf->error_default = sb_error_type_of(sb_settings_str(s, "error_default_type"));
-    if (read_port_maps(cf, conf) != NGX_CONF_OK)
+    if (read_templates(cf, conf) != NGX_CONF_OK || read_port_maps(cf, conf) != NGX_CONF_OK)
         return NGX_CONF_ERROR;
     return read_trusted(cf, conf);
 }

@@ -59,7 +59,7 @@ drop_kpool(sb_exchange_t *x)
 static void
 find_kpool(sb_exchange_t *x)
 {
-    sb_str_t key = {"", 0}, trust = x->ctx->service != NULL ? x->ctx->service->tls_key : SB_STR("");
+    sb_str_t key = {"", 0}, trust = x->ctx->service != NULL ? x->ctx->service->tls_own.pool_key : SB_STR("");
     char buf[512], *text = buf;
     size_t len;
 
@@ -365,7 +365,7 @@ free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         pc->tries--;
 }
 
-/* Before a TLS handshake: the service's own trust, and the session of an earlier connection. */
+/* Before a TLS handshake: the service's own trust and certificate, and the session of an earlier connection. */
 static ngx_int_t
 set_session(ngx_peer_connection_t *pc, void *data)
 {
@@ -374,10 +374,8 @@ set_session(ngx_peer_connection_t *pc, void *data)
     SSL *ssl = pc->connection->ssl->connection;
     SSL_SESSION *session = x->kpool != NULL ? sb_kpool_session(x->kpool) : NULL;
 
-    if (s != NULL && s->trust != NULL && SSL_set1_verify_cert_store(ssl, s->trust) != 1)
+    if (s != NULL && !sb_service_tls_apply(s, ssl))
         return NGX_ERROR;
-    if (s != NULL && s->verify_depth >= 0)
-        SSL_set_verify_depth(ssl, s->verify_depth);
     return session != NULL ? ngx_ssl_set_session(pc->connection, session) : NGX_OK;
 }
 

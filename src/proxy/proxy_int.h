@@ -222,6 +222,16 @@ typedef struct sb_ups {
     sb_pool_t *pool;
 } sb_ups_t;
 
+/* What a service's row says about TLS towards it; the rest is the location's. */
+typedef struct sb_service_tls {
+    X509_STORE *trust; /* own CA certificates; NULL: the location's */
+    int verify_depth;  /* -1: the location's */
+    X509 *cert;        /* shown to the service, with key and chain; NULL: the location's */
+    EVP_PKEY *key;
+    STACK_OF(X509) * chain;
+    sb_str_t pool_key; /* what connections may be shared by: "" when nothing is the service's own */
+} sb_service_tls_t;
+
 struct sb_service {
     sb_node_t node; /* in the table of services, until stale */
     sb_aged_t aged;
@@ -239,9 +249,7 @@ struct sb_service {
     sb_ups_t *ups;                  /* the upstream entity of that name; NULL: the host itself */
     sb_chain_t *chain;              /* of its routes that have no plugins of their own */
     ngx_http_upstream_conf_t *conf; /* the location's with its timeouts and TLS */
-    X509_STORE *trust;              /* own CA certificates; NULL: the location's */
-    int verify_depth;               /* -1: the location's */
-    sb_str_t tls_key;               /* what connections may be shared by: "" when nothing is the service's own */
+    sb_service_tls_t tls_own;
     sb_pool_t *pool;
 };
 
@@ -250,6 +258,11 @@ sb_service_t *sb_service_get(const sb_uuid_t *id);
 void sb_service_unref(sb_service_t *s);
 void sb_services_forget(const sb_uuid_t *id); /* NULL: all */
 void sb_services_plugins_changed(const sb_uuid_t *id);
+/* service_tls.c. Fills s->tls_own and the TLS members of s->conf from the row; inside sb_model_begin/end. */
+void sb_service_tls_read(sb_service_t *s, const json_t *row);
+/* Before a handshake. false: OpenSSL refused. */
+bool sb_service_tls_apply(const sb_service_t *s, SSL *ssl);
+void sb_service_tls_clear(sb_service_tls_t *own);
 /* The upstream entity that the service's host names, made anew when upstreams changed. NULL: none. Borrowed. */
 sb_ups_t *sb_service_ups(sb_service_t *s);
 /* ups.c. By name in a workspace, inside sb_model_begin/end; a reference for the caller, NULL when there is none of that name. */
@@ -348,6 +361,8 @@ void sb_exit_error(sb_ctx_t *ctx, int status, sb_str_t message);
 enum sb_error_type sb_error_type_of(const char *mime);
 /* What the client wants errors in. nginx_page: an error that nginx found, which looks at Content-Type and error_default_type too. */
 enum sb_error_type sb_error_choose(sb_ctx_t *ctx, bool nginx_page);
+/* The template of a type: "%s" twice, for message and request id. Valid as long as conf; "" for gRPC. */
+sb_str_t sb_error_template(const sb_conf_t *conf, enum sb_error_type type);
 /* Content type (static) and body (request memory) of an error; gRPC: headers are set and the body is empty. */
 void sb_error_body(sb_ctx_t *ctx, enum sb_error_type type, int status, sb_str_t message, sb_str_t *content_type, sb_str_t *body);
 /* The interface's text for a status. buf takes the one that has the number in it. */
@@ -416,7 +431,8 @@ typedef struct sb_worker {
     uint64_t consumer_epoch; /* moves when a plugin of a consumer or a group changes, or who is in a group */
     uint64_t ups_epoch;      /* moves when an upstream or target changes */
     sb_chain_t *global_chain;
-    const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *consumer_groups, *group_members, *ca_certificates;
+    const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *consumer_groups, *group_members, *certificates,
+        *ca_certificates;
     bool ready;
 } sb_worker_t;
 extern sb_worker_t sb_worker;

@@ -5,9 +5,6 @@
  */
 #include "proxy/proxy_int.h"
 
-#include <openssl/pem.h>
-#include <stdlib.h>
-
 static sb_table_t services;
 static uint64_t last_epoch;
 
@@ -19,7 +16,7 @@ sb_service_unref(sb_service_t *s)
     sb_chain_unref(s->chain);
     sb_ups_unref(s->ups);
     sb_endpoint_clear(&s->endpoint);
-    X509_STORE_free(s->trust);
+    sb_service_tls_clear(&s->tls_own);
     sb_cache_bytes -= sb_pool_bytes(s->pool);
     sb_pool_free(s->pool);
 }
@@ -84,56 +81,6 @@ protocol_bit(const char *text)
     return 0;
 }
 
-static void
-add_ca(X509_STORE *store, const char *id, sb_buf_t *key)
-{
-    sb_uuid_t uuid;
-    sb_row_t row;
-    json_t *json;
-    const char *pem;
-    BIO *bio;
-    X509 *x;
-
-    if (sb_worker.ca_certificates == NULL || !sb_uuid_parse(id, strlen(id), &uuid) ||
-        !sb_model_get(sb_worker.reader, sb_worker.ca_certificates, &uuid, &row))
-        return;
-    json = sb_json_parse(row.json.data, row.json.len, NULL);
-    pem = sb_json_string(json, "cert");
-    bio = pem != NULL ? BIO_new_mem_buf(pem, -1) : NULL;
-    x = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    if (x != NULL && X509_STORE_add_cert(store, x) == 1)
-        sb_buf_addf(key, "|%s:%llu", id, (unsigned long long)row.version);
-    X509_free(x);
-    BIO_free(bio);
-    json_decref(json);
-}
-
-/* Verification as the service wants it; what it leaves open is the location's (proxy_ssl_*). */
-static void
-read_tls(sb_service_t *s, const json_t *row)
-{
-    json_t *verify = sb_json_get(row, "tls_verify"), *cas = sb_json_get(row, "ca_certificates"), *ca;
-    sb_buf_t key = {0};
-    size_t i;
-
-    s->verify_depth = (int)sb_json_int(row, "tls_verify_depth", -1);
-    if (verify != NULL) {
-        s->conf->ssl_verify = json_is_true(verify);
-        sb_buf_addf(&key, "v%d", (int)s->conf->ssl_verify);
-    }
-    if (s->verify_depth >= 0)
-        sb_buf_addf(&key, "d%d", s->verify_depth);
-    if (json_array_size(cas) != 0) {
-        s->trust = X509_STORE_new();
-        json_array_foreach(cas, i, ca) if (s->trust != NULL && json_is_string(ca)) add_ca(s->trust, json_string_value(ca), &key);
-    }
-    s->tls_key = sb_pool_str(s->pool, key.data != NULL ? key.data : "", key.len);
-    /* The session callbacks are where a connection's own trust settings are applied, so they must be called. */
-    s->conf->ssl_session_reuse = 1;
-    s->conf->ssl_server_name = 1;
-    sb_buf_free(&key);
-}
-
 static sb_str_t
 pool_text(sb_pool_t *pool, const char *text)
 {
@@ -158,7 +105,7 @@ fill_service(sb_service_t *s, const sb_row_t *row, const json_t *json)
     s->conf->connect_timeout = (ngx_msec_t)sb_json_int(json, "connect_timeout", 60000);
     s->conf->send_timeout = (ngx_msec_t)sb_json_int(json, "write_timeout", 60000);
     s->conf->read_timeout = (ngx_msec_t)sb_json_int(json, "read_timeout", 60000);
-    read_tls(s, json);
+    sb_service_tls_read(s, json);
 }
 
 static sb_service_t *

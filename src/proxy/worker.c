@@ -223,6 +223,7 @@ find_entities(void)
     sb_worker.consumers = sb_entity_find("consumers");
     sb_worker.consumer_groups = sb_entity_find("consumer_groups");
     sb_worker.group_members = sb_entity_find("consumer_group_consumers");
+    sb_worker.certificates = sb_entity_find("certificates");
     sb_worker.ca_certificates = sb_entity_find("ca_certificates");
 }
 

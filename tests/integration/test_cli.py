@@ -130,7 +130,6 @@ def test_check_names_every_problem(node):
     assert (r.returncode, r.stdout) == (1, "")
     assert r.stderr.splitlines() == [
         "[warn] unknown setting 'no_such_setting' is ignored",
-        "[warn] setting 'client_ssl' has no effect in this version",
         "[error] client_ssl is not a boolean: 'maybe'",
         "[error] lua_max_req_headers is not a number: 'many'",
         "[error] proxy_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]",

@@ -178,8 +178,14 @@ local TEMPLATES = {
 }
 
 
+-- With "%s" for message and request id. In a proxy the one that error bodies are made from: error_template_* may have replaced it.
 function _M.get_error_template(mime_type)
-  return TEMPLATES[mime_type]
+  local template = TEMPLATES[mime_type]
+  local sbffi = package.loaded["kong.silverback.ffi"]
+  if template and sbffi and sbffi.C.sb_ffi_error_template(mime_type:match("^[^;]+"), sbffi.out) == 1 then
+    return sbffi.taken(sbffi.out)
+  end
+  return template
 end
 
 

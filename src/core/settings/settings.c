@@ -25,9 +25,9 @@ static const struct {
     const char *prefix;
     bool effective;
 } dynamic_prefixes[] = {
-    {"nginx_main_", true},      {"nginx_events_", true}, {"nginx_http_", true},  {"nginx_upstream_", true},   {"nginx_proxy_", true},
-    {"nginx_location_", true},  {"nginx_status_", true}, {"nginx_admin_", true}, {"nginx_stream_", false},    {"nginx_supstream_", false},
-    {"nginx_sproxy_", false},   {"nginx_wasm_", false},  {"vault_", false},      {"pluginserver_", false},
+    {"nginx_main_", true},     {"nginx_events_", true}, {"nginx_http_", true},  {"nginx_upstream_", true}, {"nginx_proxy_", true},
+    {"nginx_location_", true}, {"nginx_status_", true}, {"nginx_admin_", true}, {"nginx_stream_", false},  {"nginx_supstream_", false},
+    {"nginx_sproxy_", false},  {"nginx_wasm_", false},  {"vault_", false},      {"pluginserver_", false},
 };
 
 static int

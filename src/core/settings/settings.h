@@ -7,6 +7,7 @@
 #define SB_SETTINGS_H
 
 #include "core/base/base.h"
+#include "core/base/buf.h"
 
 enum sb_setting_type {
     SB_SETTING_STRING,
@@ -92,6 +93,11 @@ typedef struct sb_listen {
 } sb_listen_t;
 /* A listen property's entries; *n 0 when off. Owned by s. */
 const sb_listen_t *sb_settings_listen(const sb_settings_t *s, const char *name, size_t *n);
+
+/* The content of the file that a setting names (error_template_*), at most SB_SETTINGS_FILE_MAX bytes. SB_ERROR: unset, unreadable or
+ * too long; *err has the setting's name. The caller frees out. */
+#define SB_SETTINGS_FILE_MAX (1 << 20)
+int sb_settings_read(const sb_settings_t *s, const char *name, sb_buf_t *out, sb_err_t *err);
 
 #define SB_KONG_VERSION "3.9.1"
 #define SB_VERSION      "0.1.0"

@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MODERN_RSA                                                                                                                         \
@@ -106,10 +107,61 @@ derive_prefix(sb_settings_t *s)
     free(path);
 }
 
+/* "a.pem, /b.pem" with each item made absolute, as seen from where the command was given. */
+static char *
+absolute_items(const char *text, const char *cwd)
+{
+    sb_buf_t b = {0};
+
+    while (*text != '\0') {
+        size_t len = strcspn(text, ","), skip = strspn(text, " \t");
+        if (b.len != 0)
+            sb_buf_adds(&b, ", ");
+        if (skip < len && text[skip] != '/')
+            sb_buf_addf(&b, "%s/", cwd);
+        if (skip < len)
+            sb_buf_add(&b, text + skip, len - skip);
+        text += len + (text[len] == ',');
+    }
+    return sb_buf_take(&b);
+}
+
+/* Files that a user names relative to the present folder, which the instances do not know. */
+static void
+derive_paths(sb_settings_t *s)
+{
+    static const char *const names[] = {"ssl_cert",
+                                        "ssl_cert_key",
+                                        "admin_ssl_cert",
+                                        "admin_ssl_cert_key",
+                                        "status_ssl_cert",
+                                        "status_ssl_cert_key",
+                                        "admin_gui_ssl_cert",
+                                        "admin_gui_ssl_cert_key",
+                                        "client_ssl_cert",
+                                        "client_ssl_cert_key",
+                                        "error_template_html",
+                                        "error_template_json",
+                                        "error_template_plain",
+                                        "error_template_xml"};
+    char cwd[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && getcwd(cwd, sizeof(cwd)) != NULL; i++) {
+        value_t *v = sb_settings_value(s, names[i]);
+        char *path;
+        if (v->text == NULL || v->text[0] == '\0' || strstr(v->text, "{vault://") != NULL)
+            continue;
+        path = absolute_items(v->text, cwd);
+        sb_settings_set_text(v, path);
+        free(path);
+    }
+}
+
 void
 sb_settings_derive(sb_settings_t *s)
 {
     derive_prefix(s);
+    derive_paths(s);
     derive_tls(s);
     derive_directives(s);
     derive_user(s);
@@ -191,6 +243,35 @@ check_certificates(sb_settings_t *s)
         free(cert);
         free(key);
     }
+}
+
+static void
+check_file(sb_settings_t *s, const char *name)
+{
+    const char *path = sb_settings_str(s, name);
+    struct stat st;
+
+    if (path == NULL)
+        return;
+    if (stat(path, &st) != 0)
+        sb_settings_problem(s, "%s: no such file at %s", name, path);
+    else if (!S_ISREG(st.st_mode) || st.st_size > SB_SETTINGS_FILE_MAX)
+        sb_settings_problem(s, "%s: not a file of at most %d bytes: %s", name, SB_SETTINGS_FILE_MAX, path);
+}
+
+static void
+check_files(sb_settings_t *s)
+{
+    static const char *const names[] = {"error_template_html", "error_template_json", "error_template_plain",
+                                        "error_template_xml",  "client_ssl_cert",     "client_ssl_cert_key"};
+    bool cert = sb_settings_str(s, "client_ssl_cert") != NULL, key = sb_settings_str(s, "client_ssl_cert_key") != NULL;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        check_file(s, names[i]);
+    if (cert && !key)
+        sb_settings_problem(s, "client_ssl_cert_key must be specified");
+    if (key && !cert)
+        sb_settings_problem(s, "client_ssl_cert must be specified");
 }
 
 static bool
@@ -301,6 +382,7 @@ sb_settings_check(sb_settings_t *s)
     check_not_yet(s);
     check_numbers(s);
     check_certificates(s);
+    check_files(s);
     check_addresses(s);
     check_words(s);
 }

@@ -87,6 +87,26 @@ sb_settings_file(const sb_settings_t *s)
     return s->file;
 }
 
+int
+sb_settings_read(const sb_settings_t *s, const char *name, sb_buf_t *out, sb_err_t *err)
+{
+    const char *path = sb_settings_str(s, name);
+    int rc;
+
+    if (path == NULL) {
+        sb_err_set(err, 0, "%s is not set", name);
+        return SB_ERROR;
+    }
+    rc = sb_settings_read_file(path, out, err);
+    if (rc == SB_OK && out->len > SB_SETTINGS_FILE_MAX) {
+        sb_err_set(err, 0, "%s is larger than %d bytes", path, SB_SETTINGS_FILE_MAX);
+        rc = SB_ERROR;
+    }
+    if (rc != SB_OK)
+        sb_err_context(err, "%s", name);
+    return rc;
+}
+
 /* Directives that the interface keeps users from injecting: the gateway has its own way with them. */
 static bool
 ignored(const char *name)

@@ -144,9 +144,10 @@ exact_complaints(void **state)
     complains("dns_order=LAST, MX", "dns_order has an invalid value: 'MX' (LAST, SRV, A, AAAA, CNAME)");
     complains("resolver_family=A,CNAME", "resolver_family has an invalid value: 'CNAME' (A, AAAA, SRV)");
     complains("headers_upstream=server", "headers_upstream has an invalid value: 'server' (X-Kong-Request-Id, off)");
-    complains("headers=via, tokens",
-              "headers has an invalid value: 'tokens' (Server, Via, X-Kong-Proxy-Latency, X-Kong-Response-Latency, X-Kong-Upstream-Latency, "
-              "X-Kong-Admin-Latency, X-Kong-Upstream-Status, X-Kong-Request-Id, server_tokens, latency_tokens, off)");
+    complains(
+        "headers=via, tokens",
+        "headers has an invalid value: 'tokens' (Server, Via, X-Kong-Proxy-Latency, X-Kong-Response-Latency, X-Kong-Upstream-Latency, "
+        "X-Kong-Admin-Latency, X-Kong-Upstream-Status, X-Kong-Request-Id, server_tokens, latency_tokens, off)");
     complains("cluster_dp_labels=a:b", "cluster_dp_labels can only be set on a data plane (role = data_plane)");
     complains("cluster_use_proxy=on", "cluster_use_proxy is turned on but no proxy_server is configured");
     complains("proxy_server=http://h:1/x", "proxy_server: only scheme, host and port are supported, without path or query: '******'");
@@ -375,7 +376,9 @@ main(void)
         cmocka_unit_test(all_problems_at_once),
         cmocka_unit_test(good_addresses),
         cmocka_unit_test(aliases),
-        cmocka_unit_test(warnings),           cmocka_unit_test(without_effect), cmocka_unit_test(warnings_beside_problems),
+        cmocka_unit_test(warnings),
+        cmocka_unit_test(without_effect),
+        cmocka_unit_test(warnings_beside_problems),
         cmocka_unit_test(injected_directives),
         cmocka_unit_test(tls_presets),
         cmocka_unit_test(env_file_keeps_everything),
