@@ -154,12 +154,40 @@ read_query(sb_admin_call_t *c)
     return sb_admin_answer_message(c, 400, utf8 ? "Too many arguments" : "Cannot parse query string");
 }
 
+/* "/team/services" is "/services" in the workspace of that name, when nothing else is called so. SB_DECLINED having answered. */
+static int
+enter_workspace(sb_admin_call_t *c)
+{
+    sb_str_t path = c->req->path, rest;
+    const char *slash = path.len > 1 ? memchr(path.data + 1, '/', path.len - 1) : NULL;
+    size_t len = slash != NULL ? (size_t)(slash - path.data) : path.len, n;
+    json_t *row = NULL;
+    char *name;
+
+    if (len < 2 || path.data[0] != '/')
+        return sb_admin_answer_not_found(c);
+    name = sb_admin_unescape((sb_str_t){path.data + 1, len - 1}, &n);
+    rest = len < path.len ? (sb_str_t){path.data + len, path.len - len} : SB_STR("/");
+    c->route = strlen(name) == n ? sb_admin_routes_find(c->admin, rest, c->param) : NULL;
+    if (c->route == NULL)
+        sb_admin_answer_not_found(c);
+    else if (sb_dao_select(c->store, sb_entity_find("workspaces"), name, &(sb_dao_opts_t){.by = "name"}, &row, &c->err) != SB_OK)
+        sb_admin_answer_error(c);
+    free(name);
+    if (row == NULL)
+        return SB_DECLINED;
+    sb_store_use_workspace(c->store, sb_json_string(row, "id"));
+    c->prefix = sb_strdup_len(path.data, len);
+    json_decref(row);
+    return SB_OK;
+}
+
 static int
 dispatch(sb_admin_call_t *c)
 {
     c->route = sb_admin_routes_find(c->admin, c->req->path, c->param);
-    if (c->route == NULL)
-        return sb_admin_answer_not_found(c);
+    if (c->route == NULL && enter_workspace(c) != SB_OK)
+        return SB_DECLINED;
     if (sb_str_eqc(c->req->method, "OPTIONS"))
         return options(c);
     if (!find_method(c))
@@ -182,6 +210,8 @@ sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_
     SB_ASSERT(res->status != 0);
     for (size_t i = 0; i < SB_ADMIN_MAX_PARAMS; i++)
         free(c.param[i]);
+    sb_store_use_workspace(s, NULL);
+    free(c.prefix);
     json_decref(c.query);
     json_decref(c.input);
     sb_err_clear(&c.err);

@@ -51,6 +51,7 @@ struct sb_admin_call {
     sb_admin_response_t *res;
     const sb_admin_route_t *route;
     enum sb_admin_method method;
+    char *prefix; /* "/team": what names the workspace in the path, as sent; NULL: nothing. malloc'ed */
     char *param[SB_ADMIN_MAX_PARAMS]; /* decoded, malloc'ed */
     json_t *query;                    /* name → string, or array of strings when repeated */
     json_t *input;                    /* the body as an object, once read */

@@ -107,7 +107,7 @@ sb_admin_answer_page(sb_admin_call_t *c, json_t *rows, char *token, const char *
 
     if (token != NULL) {
         text = sb_admin_escape(token);
-        sb_buf_addf(&url, "%s?offset=%s", path, text);
+        sb_buf_addf(&url, "%s%s?offset=%s", c->prefix != NULL ? c->prefix : "", path, text);
         if (p != NULL) {
             add_arg(&url, "tags", p->tags_text);
             add_arg(&url, "size", p->size_text);

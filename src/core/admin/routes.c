@@ -11,9 +11,9 @@
 #define MAX_SEGMENTS 8
 
 /* Rows by hand, in order of precedence; each ended by an empty pattern. */
-extern const sb_admin_route_t sb_admin_core_routes[], sb_admin_group_routes[];
+extern const sb_admin_route_t sb_admin_core_routes[], sb_admin_group_routes[], sb_admin_workspace_routes[];
 
-static const sb_admin_route_t *const by_hand[] = {sb_admin_core_routes, sb_admin_group_routes};
+static const sb_admin_route_t *const by_hand[] = {sb_admin_core_routes, sb_admin_group_routes, sb_admin_workspace_routes};
 
 char *
 sb_admin_entity_path(const sb_entity_t *e)

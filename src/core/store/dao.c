@@ -25,7 +25,7 @@ table_of(sb_store_t *s, const sb_entity_t *e)
 static const char *
 workspace_of(const sb_store_t *s, const sb_dao_opts_t *o)
 {
-    return o != NULL && o->ws != NULL ? o->ws : s->default_ws;
+    return o != NULL && o->ws != NULL ? o->ws : s->ws;
 }
 
 /* --- looking up --- */

@@ -96,6 +96,7 @@ visit_children(const sb_entity_t *child, const sb_foreign_t *f, void *arg)
 static void
 plan_row(plan_t *p, const sb_table_t *t, const sb_record_t *rec)
 {
+    const struct sb_dao_rules *rules = sb_dao_rules_of(t);
     const sb_table_t *outer = p->parent;
     const char *outer_id = p->parent_id;
     json_t *key = sb_table_key(t, rec->row);
@@ -103,6 +104,8 @@ plan_row(plan_t *p, const sb_table_t *t, const sb_record_t *rec)
 
     if (json_object_get(p->seen, name) == NULL) {
         json_object_set_new(p->seen, name, json_true());
+        if (p->rc == SB_OK && rules != NULL && rules->removable != NULL)
+            p->rc = rules->removable(p->s, t, rec, p->err);
         p->parent = t;
         p->parent_id = text;
         sb_entity_children(t->e, visit_children, p);

@@ -36,7 +36,7 @@ make_query(sb_store_t *s, const sb_table_t *t, const sb_page_opts_t *o, sb_query
 
     if (rc != SB_OK)
         return rc;
-    q->ws = o->ws != NULL ? o->ws : s->default_ws;
+    q->ws = o->ws != NULL ? o->ws : s->ws;
     q->newest_first = o->newest_first && t->created_at && t->npk == 1;
     if (o->foreign_field != NULL) {
         q->foreign = sb_table_column(t, o->foreign_field);
@@ -180,7 +180,7 @@ sb_dao_tags(sb_store_t *s, const char *tag, const sb_page_opts_t *o, json_t **ro
     int rc;
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
-    ws = o->ws != NULL ? o->ws : s->default_ws;
+    ws = o->ws != NULL ? o->ws : s->ws;
     *rows = NULL;
     *next = NULL;
     rc = page_size(o->size, &size, err);

@@ -1,6 +1,6 @@
 /*
  * What single entities have beyond their field tables: a plugin's protocols must fit its route or service, a certificate carries
- * the names of its SNIs.
+ * the names of its SNIs, a workspace keeps its name and goes only when it is empty.
  */
 #include "core/base/json.h"
 #include "core/store/store_int.h"
@@ -236,7 +236,41 @@ present_certificate(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *e
     return rc;
 }
 
+/* --- workspaces: the default one stays, others go when they are empty --- */
+
+static int
+stop(sb_record_t *rec, void *arg)
+{
+    *(bool *)arg = true;
+    json_decref(rec->row);
+    return SB_DECLINED;
+}
+
+static int
+workspace_removable(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err)
+{
+    const char *id = sb_json_string(rec->row, "id");
+    sb_query_t q = {.ws = id, .limit = 1};
+    const sb_table_t *child;
+    bool any = false;
+
+    if (strcmp(id, s->default_ws) == 0)
+        return sb_err_set(err, SB_E_REFERENCED_BY_OTHERS, "Cannot delete default workspace");
+    for (child = s->tables; child != NULL && !any; child = child->next)
+        if (child->e->workspaceable && s->ops->page(s->conn, child, &q, stop, &any, err) == SB_ERROR)
+            return SB_ERROR;
+    return any ? sb_err_set(err, SB_E_REFERENCED_BY_OTHERS, "Workspace is not empty") : SB_OK;
+}
+
+/* Its name stands in paths that others keep; the default one is found by it. */
+static int
+check_workspace(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err)
+{
+    return c->old != NULL && changed(c, "name") ? sb_dao_violation("name", "immutable field cannot be updated", err) : SB_OK;
+}
+
 static const struct sb_dao_rules all[] = {
+    {.entity = "workspaces", .check = check_workspace, .removable = workspace_removable},
     {.entity = "plugins", .check = check_plugin},
     {.entity = "certificates", .check = check_certificate, .written = write_certificate, .present = present_certificate},
 };

@@ -86,6 +86,7 @@ ensure_default_workspace(sb_store_t *s, sb_err_t *err)
     }
     if (rc == SB_OK)
         snprintf(s->default_ws, sizeof(s->default_ws), "%s", sb_json_string(row, "id"));
+    sb_store_use_workspace(s, NULL);
     json_decref(row);
     return rc;
 }
@@ -207,6 +208,13 @@ sb_store_default_workspace(sb_store_t *s)
 {
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
     return s->default_ws;
+}
+
+void
+sb_store_use_workspace(sb_store_t *s, const char *ws)
+{
+    SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    snprintf(s->ws, sizeof(s->ws), "%s", ws != NULL ? ws : s->default_ws);
 }
 
 void

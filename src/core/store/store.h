@@ -46,6 +46,8 @@ int sb_store_destroy(const char *path, sb_err_t *err);
 uint64_t sb_store_seq(sb_store_t *s);
 const char *sb_store_id(sb_store_t *s);                /* uuid text, made once per record */
 const char *sb_store_default_workspace(sb_store_t *s); /* its uuid text */
+/* What ws NULL means to sb_dao_* from here on: that workspace (copied), or with NULL the default one again. It must exist. */
+void sb_store_use_workspace(sb_store_t *s, const char *ws);
 /* From here on the read model is fed at each commit. state: as sb_model_writer_open() found it. */
 void sb_store_attach_model(sb_store_t *s, struct sb_model_writer *model, const struct sb_model_state *state);
 /* Brings the attached model in step: replays the change log when the model is usable and the log reaches back far enough, else
@@ -69,7 +71,7 @@ void sb_store_rollback(sb_store_t *s);
  * transaction it is its own. Not in the change log: who starts later does not need it. Nothing without a model. */
 int sb_store_event(sb_store_t *s, const json_t *event, sb_err_t *err);
 
-/* --- the DAO. ws NULL: the default workspace. Returned rows are new references. --- */
+/* --- the DAO. ws NULL: the default workspace, or that of sb_store_use_workspace(). Returned rows are new references. --- */
 typedef struct sb_dao_opts {
     const char *ws;
     const char *by; /* select/update/upsert/delete by this unique field instead of id; NULL: id */

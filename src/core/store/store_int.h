@@ -119,6 +119,7 @@ struct sb_store {
     sb_table_t *tables;
     int lock_fd;
     char id[SB_UUID_TEXT + 1], default_ws[SB_UUID_TEXT + 1];
+    char ws[SB_UUID_TEXT + 1]; /* what a NULL workspace means */
     char *actor;
     /* Transaction: depth -1 none, 0 open, n: n savepoints. */
     int depth;
@@ -176,6 +177,8 @@ struct sb_dao_rules {
     int (*check)(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
     /* MAY. Behind the row's write, in the same transaction. Must not decline. */
     int (*written)(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
+    /* MAY. Before a row is deleted, by itself or with another: SB_DECLINED refuses the whole. */
+    int (*removable)(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
     /* MAY. Adds to a row that is handed out what is not stored in it. */
     int (*present)(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
 };

@@ -38,7 +38,7 @@ test_find(void **state)
         {"/targets", "none"},
         {"/targets/x/upstream", "none"},
         {"/snis/x/certificate", "none"},
-        {"/workspaces", "none"},
+        {"/workspaces", "/workspaces"},
         {"/1/2/3/4/5/6/7/8/9/10/11/12", "none"},
         {"services", "none"},
     };
