@@ -1,8 +1,20 @@
-/* Certificates and keys: the two texts, separated by a NUL byte, through the validators and as a certificate of the Admin API. */
+/*
+ * Certificates and keys: the two texts, separated by a NUL byte, through the validators and as a certificate of the Admin API.
+ *
+ * No key is kept in the corpus: in the texts, %KEY%, %PUBLIC% and %CERT% stand for a private key that is made at the start, its public half
+ * and a certificate of it. Behind a second NUL byte, three bytes each (offset, bits to turn) change the second text, so that the key itself
+ * is damaged too.
+ */
 #include "core/admin/admin.h"
+#include "core/base/buf.h"
 #include "core/schema/pem.h"
 #include "core/schema/schema_int.h"
 #include "fuzz.h"
+
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+
+static char *key_text, *public_text, *cert_text;
 
 static sb_store_t *store;
 static sb_admin_t *admin;
@@ -19,6 +31,97 @@ open_once(void)
     sb_entities_init();
     SB_ASSERT(sb_store_open(&sb_store_sqlite, &cfg, &store, &err) == SB_OK);
     admin = sb_admin_new(&host);
+}
+
+/* The text that a memory BIO has gathered; malloc'ed. */
+static char *
+text_of(BIO *bio)
+{
+    char *data;
+    long len = BIO_get_mem_data(bio, &data);
+    char *text = sb_strdup_len(data, (size_t)len);
+
+    BIO_free(bio);
+    return text;
+}
+
+static void
+make_texts(void)
+{
+    EVP_PKEY *key;
+    BIO *bio[3];
+    X509 *x;
+
+    if (key_text != NULL)
+        return;
+    key = EVP_EC_gen("P-256");
+    x = X509_new();
+    X509_set_version(x, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), 0);
+    X509_gmtime_adj(X509_getm_notAfter(x), 86400);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"fuzz", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_set_pubkey(x, key);
+    SB_ASSERT(X509_sign(x, key, EVP_sha256()) != 0);
+    for (size_t i = 0; i < 3; i++)
+        bio[i] = BIO_new(BIO_s_mem());
+    SB_ASSERT(PEM_write_bio_PrivateKey(bio[0], key, NULL, NULL, 0, NULL, NULL) == 1);
+    SB_ASSERT(PEM_write_bio_PUBKEY(bio[1], key) == 1 && PEM_write_bio_X509(bio[2], x) == 1);
+    key_text = text_of(bio[0]);
+    public_text = text_of(bio[1]);
+    cert_text = text_of(bio[2]);
+    X509_free(x);
+    EVP_PKEY_free(key);
+}
+
+/* The text with what the names stand for; malloc'ed. */
+static sb_str_t
+expand(sb_str_t in)
+{
+    const struct {
+        sb_str_t name;
+        const char *text;
+    } rows[] = {{SB_STR("%KEY%"), key_text}, {SB_STR("%PUBLIC%"), public_text}, {SB_STR("%CERT%"), cert_text}};
+    sb_buf_t out = {0};
+    size_t row;
+
+    while (in.len != 0) {
+        for (row = 0; row < 3 && !sb_str_starts(in, rows[row].name); row++)
+            continue;
+        if (row < 3)
+            sb_buf_adds(&out, rows[row].text);
+        else
+            sb_buf_addc(&out, in.data[0]);
+        in.data += row < 3 ? rows[row].name.len : 1;
+        in.len -= row < 3 ? rows[row].name.len : 1;
+    }
+    in.len = out.len;
+    in.data = sb_buf_take(&out);
+    return in;
+}
+
+static void
+damage(sb_str_t text, sb_str_t turns)
+{
+    for (; turns.len >= 3 && text.len != 0; turns.data += 3, turns.len -= 3) {
+        size_t at = (size_t)(unsigned char)turns.data[0] << 8 | (unsigned char)turns.data[1];
+
+        ((char *)text.data)[at % text.len] ^= turns.data[2];
+    }
+}
+
+/* Up to the next NUL byte. */
+static sb_str_t
+part(sb_str_t *in)
+{
+    const char *end = in->len != 0 ? memchr(in->data, '\0', in->len) : NULL;
+    sb_str_t out = {in->data, end != NULL ? (size_t)(end - in->data) : in->len};
+    size_t used = out.len + (end != NULL);
+
+    in->data += used;
+    in->len -= used;
+    return out;
 }
 
 static void
@@ -55,12 +158,17 @@ validate(const char *data, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const char *text = (const char *)data, *mark = size != 0 ? memchr(text, '\0', size) : NULL;
-    size_t first = mark != NULL ? (size_t)(mark - text) : size, rest = mark != NULL ? size - first - 1 : 0;
-    json_t *cert = json_stringn(text, first), *key = json_stringn(rest != 0 ? mark + 1 : "", rest), *body;
+    sb_str_t in = {(const char *)data, size}, first, second;
+    json_t *cert, *key, *body;
 
     open_once();
-    validate(text, first);
+    make_texts();
+    first = expand(part(&in));
+    second = expand(part(&in));
+    damage(second, in);
+    cert = json_stringn(first.data, first.len);
+    key = json_stringn(second.data, second.len);
+    validate(first.data, first.len);
     if (cert != NULL && key != NULL) {
         body = json_pack("{s:O,s:O}", "cert", cert, "key", key);
         post(body);
@@ -71,5 +179,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     json_decref(cert);
     json_decref(key);
+    free((char *)first.data);
+    free((char *)second.data);
     return 0;
 }
