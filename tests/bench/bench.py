@@ -7,6 +7,7 @@ interval; the A/A row (nginx against a second nginx) shows what noise alone give
 interval lies above it. Writes build/bench.json and prints the tables; --save writes docs/performance.md's figures too.
 
   bench.py [--rounds 40] [--only PATTERN] [--small] [--no-config] [--save]
+  bench.py --admin …   the Admin API with many rows instead: admin_bench.py
 """
 
 import argparse
@@ -246,12 +247,12 @@ def report(results, figures, imports, idle):
     return "\n\n".join(parts)
 
 
-def save(text, args):
+def save(text, args, mark="figures"):
     """Puts the report between the marks of docs/performance.md; the words around it stay."""
     path = os.path.join(harness.ROOT, "docs/performance.md")
     with open(path) as f:
         page = f.read()
-    start, end = "<!-- figures -->", "<!-- /figures -->"
+    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     head, rest = page.split(start, 1)
     tail = rest.split(end, 1)[1]
     taken = (f"Taken on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({harness.cpu_model()}), {args.rounds} slices of "
@@ -313,4 +314,7 @@ def main():
 
 
 if __name__ == "__main__":
+    if "--admin" in sys.argv:
+        import admin_bench
+        sys.exit(admin_bench.main([a for a in sys.argv[1:] if a != "--admin"]))
     sys.exit(main())
