@@ -1,6 +1,6 @@
 /*
  * What single entities have beyond their field tables: a plugin's protocols must fit its route or service, a certificate carries
- * the names of its SNIs, a workspace keeps its name and goes only when it is empty.
+ * the names of its SNIs, a CA certificate in use stays, a workspace keeps its name and goes only when it is empty.
  */
 #include "core/base/json.h"
 #include "core/store/store_int.h"
@@ -236,6 +236,48 @@ present_certificate(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *e
     return rc;
 }
 
+/* --- CA certificates: no service and no plugin that checks against one loses it --- */
+
+typedef struct reference_scan {
+    json_t *id;
+    bool in_config; /* the list is a member of `config` */
+    char *found;    /* id of a row that refers to it, malloc'ed */
+} reference_scan_t;
+
+static int
+scan_reference(sb_record_t *rec, void *arg)
+{
+    reference_scan_t *scan = arg;
+    const json_t *holder = scan->in_config ? json_object_get(rec->row, "config") : rec->row;
+    const char *id = sb_json_string(rec->row, "id");
+
+    if (contains(json_object_get(holder, "ca_certificates"), scan->id))
+        scan->found = sb_strdup_len(id, strlen(id));
+    json_decref(rec->row);
+    return scan->found != NULL ? SB_DECLINED : SB_OK;
+}
+
+static int
+ca_certificate_removable(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err)
+{
+    static const char *const holders[] = {"services", "plugins"};
+    reference_scan_t scan = {.id = json_object_get(rec->row, "id")};
+    sb_query_t q = {.limit = SIZE_MAX};
+    size_t i;
+    int rc = SB_OK;
+
+    for (i = 0; i < 2 && rc == SB_OK; i++) {
+        scan.in_config = i == 1;
+        if (s->ops->page(s->conn, sb_tables_find(s->tables, holders[i]), &q, scan_reference, &scan, err) == SB_ERROR)
+            rc = SB_ERROR;
+        else if (scan.found != NULL)
+            rc = sb_err_set(err, SB_E_REFERENCED_BY_OTHERS, "ca certificate %s is still referenced by %s (id = %s)",
+                            json_string_value(scan.id), holders[i], scan.found);
+    }
+    free(scan.found);
+    return rc;
+}
+
 /* --- workspaces: the default one stays, others go when they are empty --- */
 
 static int
@@ -270,6 +312,7 @@ check_workspace(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb
 }
 
 static const struct sb_dao_rules all[] = {
+    {.entity = "ca_certificates", .removable = ca_certificate_removable},
     {.entity = "workspaces", .check = check_workspace, .removable = workspace_removable},
     {.entity = "plugins", .check = check_plugin},
     {.entity = "certificates", .check = check_certificate, .written = write_certificate, .present = present_certificate},
