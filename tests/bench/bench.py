@@ -126,8 +126,10 @@ def make_rows(work, up, nodes, sizes):
         g = nodes[f"r{n}"]
         for unique, bound in ((False, 1.10), (True, 1.20)):
             name = f"{n} routes, {'never-repeating paths' if unique else 'random'}"
-            t = Target(name, g, g.port, "routes.lua", {"BENCH_ROUTES": str(n), "BENCH_UNIQUE": "1" if unique else "0"})
-            rows.append(Row(f"{name}, to 1 route", t, one, bound if n == 100000 else None))
+            asked = {"BENCH_ROUTES": str(n), "BENCH_UNIQUE": "1" if unique else "0"}
+            t = Target(name, g, g.port, "routes.lua", dict(asked, BENCH_FIXED="0"))
+            base = Target("1 route, load made alike", nodes["bare"], nodes["bare"].port, "routes.lua", dict(asked, BENCH_FIXED="1"))
+            rows.append(Row(f"{name}, to 1 route", t, base, bound if n == 100000 else None))
     rows.append(Row("1 Lua plugin adding a header", Target("lua", nodes["lua"], nodes["lua"].port), t_ng))
     return rows, servers
 

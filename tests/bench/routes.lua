@@ -1,5 +1,6 @@
 -- Random routes out of BENCH_ROUTES; with BENCH_UNIQUE=1 the path behind the route never repeats, so that no cache can flatter.
-local n, unique, seed, count, head, tail
+-- With BENCH_FIXED=1 all of this is made and one fixed path sent: the baseline, for which the load generator works as hard.
+local n, unique, seed, count, head, tail, fixed
 function init(args)
     n = tonumber(os.getenv("BENCH_ROUTES"))
     unique = os.getenv("BENCH_UNIQUE") == "1"
@@ -9,6 +10,7 @@ function init(args)
     local text = wrk.format("GET", "/@@")
     local at = text:find("@@", 1, true)
     head, tail = text:sub(1, at - 1), text:sub(at + 2)
+    fixed = os.getenv("BENCH_FIXED") == "1" and head .. "r000000/anything" .. tail
 end
 function request()
     local path = string.format("r%06d/", math.random(0, n - 1))
@@ -18,7 +20,8 @@ function request()
     else
         path = path .. "anything"
     end
-    return head .. path .. tail
+    local made = head .. path .. tail
+    return fixed or made
 end
 function done(summary, latency, requests)
     local e = summary.errors

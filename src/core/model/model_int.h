@@ -39,6 +39,7 @@ typedef struct sb_model_env {
     unsigned refs;
     int pid;
     bool writable;
+    unsigned moves; /* how often the map was mapped anew: what points into it is void then */
 } sb_model_env_t;
 
 /* writable: creates the file when absent. */

@@ -27,7 +27,7 @@ struct sb_model_reader {
     sb_runtime_t *rt;
     sb_model_env_t *env;
     MDB_txn *txn;
-    unsigned depth;
+    unsigned depth, opens;
     uint64_t epoch, turn; /* turn: counts outermost begins */
     time_t retry;         /* when to try opening again; 0: when the epoch moves */
     MDB_cursor *pool[POOLED];
@@ -111,6 +111,7 @@ reopen(sb_model_reader_t *r, sb_err_t *err)
     }
     let_go(r);
     r->env = fresh;
+    r->opens++;
     r->epoch = epoch;
     r->retry = 0;
     return SB_OK;
@@ -169,6 +170,7 @@ take_snapshot(sb_model_reader_t *r, sb_err_t *err)
         rc = renew(r);
     } else if (rc == MDB_MAP_RESIZED) {
         rc = mdb_env_set_mapsize(r->env->env, 0);
+        r->env->moves++;
         if (rc == 0)
             rc = renew(r);
     }
@@ -227,7 +229,7 @@ sb_model_refresh(sb_model_reader_t *r, sb_err_t *err)
 uint64_t
 sb_model_snapshot(const sb_model_reader_t *r)
 {
-    return (r->epoch << 48) ^ mdb_txn_id(r->txn);
+    return ((uint64_t)(r->opens << 8 | (r->env->moves & 0xff)) << 40) ^ mdb_txn_id(r->txn);
 }
 
 /* ---------- rows ---------- */
@@ -637,6 +639,16 @@ sb_model_cursor_next(sb_model_cursor_t *c, sb_str_t *found, sb_str_t *value)
     MDB_val k, v;
 
     return cursor_ready(c) && cursor_found(mdb_cursor_get(c->c, &k, &v, MDB_NEXT), &k, &v, found, value);
+}
+
+void
+sb_model_cursor_before(sb_model_cursor_t *c, sb_str_t *found)
+{
+    MDB_val k, v;
+    sb_str_t value;
+
+    if (!cursor_ready(c) || !cursor_found(mdb_cursor_get(c->c, &k, &v, MDB_PREV), &k, &v, found, &value))
+        *found = (sb_str_t){"", 0};
 }
 
 struct class_walk {

@@ -17,11 +17,14 @@
 
 #define ROUTER_MAGIC      0x53425254u
 #define HEADER_VALUES_MAX 100
+#define DEPTHS            3
 
 struct class {
     unsigned char b[CLASS_MAX];
     size_t len;
     uint64_t upper; /* traditional_compatible: no row of the class has a higher priority */
+    /* How many separators the hosts and paths that were looked up lately shared with what was found, plus 1; the last first. */
+    uint8_t host_depths[DEPTHS], path_depths[DEPTHS];
 };
 
 struct sb_router {
@@ -30,6 +33,7 @@ struct sb_router {
     sb_model_cursor_t *cursor, *service_cursor;
     enum sb_router_flavor flavor;
     struct regexes *regexes;
+    struct memo *memo;
     struct class *classes;
     size_t n_classes, cap_classes;
     bool loaded, any_disabled;
@@ -42,9 +46,10 @@ struct search {
     sb_router_t *r;
     const sb_route_request_t *req;
     sb_route_match_t *out;
-    const struct class *class;
+    struct class *class;
     struct rkey key;
-    sb_str_t row_key, row_value; /* where the cursor stands */
+    sb_str_t row_key, row_value; /* what was sought */
+    bool at_row;                 /* the cursor stands there */
     bool tls, found;
     struct rank best;
     uint32_t best_path_len, best_path_index;
@@ -63,6 +68,7 @@ sb_router_new(sb_model_reader_t *reader, enum sb_router_flavor flavor)
     r->service_cursor = sb_model_cursor_new(reader);
     r->flavor = flavor;
     r->regexes = regexes_new();
+    r->memo = memo_new();
     return r;
 }
 
@@ -75,6 +81,7 @@ sb_router_free(sb_router_t *r)
     sb_model_cursor_free(r->cursor);
     sb_model_cursor_free(r->service_cursor);
     regexes_free(r->regexes);
+    memo_free(r->memo);
     sb_buf_free(&r->lowered);
     free(r->classes);
     r->magic = 0;
@@ -114,6 +121,8 @@ on_class(sb_str_t name, uint64_t rows, void *arg)
     memcpy(c->b, name.data, name.len);
     c->len = name.len;
     c->upper = upper_bound(c->b);
+    memset(c->host_depths, 0, sizeof(c->host_depths));
+    memset(c->path_depths, 0, sizeof(c->path_depths));
     return true;
 }
 
@@ -150,6 +159,7 @@ load_classes(sb_router_t *r)
         return;
     gen = sb_model_routing_gen(r->reader);
     r->snapshot = snapshot;
+    memo_snapshot(r->memo, snapshot);
     if (r->loaded && r->gen == gen)
         return;
     r->n_classes = 0;
@@ -416,13 +426,108 @@ at_prefix(const struct search *s)
     return s->row_key.len >= s->key.len && memcmp(s->row_key.data, s->key.b, s->key.len) == 0;
 }
 
-static bool
-seek(struct search *s)
+/* ---------- seeking ---------- */
+
+/* A text in the key: a prefix dimension from byte `at` on, whose parts `separator` divides. */
+struct text {
+    size_t at;
+    unsigned char separator; /* as it is in the key */
+    unsigned round;          /* how many seeks for this text came before */
+    uint8_t *depths;
+};
+
+/* The part of the key that says where to look in the memo: up to the separator behind the depth's. */
+static uint64_t
+hash_at(const struct search *s, const struct text *t, unsigned depth)
 {
-    return sb_model_cursor_seek(s->r->cursor, (sb_str_t){(const char *)s->key.b, s->key.len}, &s->row_key, &s->row_value);
+    const unsigned char *p = s->key.b + t->at, *end = s->key.b + s->key.len;
+
+    for (; p != NULL && depth != 0; depth--) {
+        p = memchr(p, t->separator, (size_t)(end - p));
+        p = p != NULL && depth > 1 ? p + 1 : p;
+    }
+    return memo_hash(s->key.b, p != NULL ? (size_t)(p - s->key.b) : s->key.len, t->round);
 }
 
-/* Rows with the key so far, best first; the cursor stands on the first. false: nothing that comes later in this walk can win. */
+/* Separators in what key and row share, plus 1. */
+static unsigned
+depth_of(const struct search *s, const struct text *t)
+{
+    size_t n = s->key.len < s->row_key.len ? s->key.len : s->row_key.len;
+    unsigned depth = 1;
+
+    for (size_t i = 0; i < n && s->key.b[i] == (unsigned char)s->row_key.data[i]; i++)
+        depth += i >= t->at && s->key.b[i] == t->separator && depth < UINT8_MAX;
+    return depth;
+}
+
+static void
+remember_depth(uint8_t *depths, uint8_t depth)
+{
+    int i = 0;
+
+    while (i < DEPTHS - 1 && depths[i] != depth)
+        i++;
+    for (; i > 0; i--)
+        depths[i] = depths[i - 1];
+    depths[0] = depth;
+}
+
+/* The first row that is not before the key, from the tree. */
+static bool
+seek_row(struct search *s, sb_str_t key)
+{
+    s->at_row = true;
+    return sb_model_cursor_seek(s->r->cursor, key, &s->row_key, &s->row_value);
+}
+
+static bool
+seek_and_keep(struct search *s, const struct text *t)
+{
+    sb_str_t prev;
+    unsigned depth = 0;
+
+    if (!seek_row(s, (sb_str_t){(const char *)s->key.b, s->key.len}))
+        return false;
+    if (t != NULL) {
+        depth = depth_of(s, t);
+        remember_depth(t->depths, (uint8_t)depth);
+    }
+    sb_model_cursor_before(s->r->cursor, &prev);
+    s->at_row = false;
+    memo_keep(s->r->memo, t != NULL ? hash_at(s, t, depth) : memo_hash(s->key.b, s->key.len, 0), s->row_key, s->row_value, prev);
+    return true;
+}
+
+/* The same, from what is known when possible. t: the text that ends the key, NULL when it ends with an equality. */
+static bool
+seek(struct search *s, const struct text *t)
+{
+    s->at_row = false;
+    if (t == NULL) {
+        if (memo_find(s->r->memo, memo_hash(s->key.b, s->key.len, 0), &s->key, &s->row_key, &s->row_value))
+            return true;
+        return seek_and_keep(s, NULL);
+    }
+    for (int i = 0; i < DEPTHS && t->depths[i] != 0; i++) {
+        if (!memo_find(s->r->memo, hash_at(s, t, t->depths[i]), &s->key, &s->row_key, &s->row_value))
+            continue;
+        if (i != 0)
+            remember_depth(t->depths, t->depths[i]);
+        return true;
+    }
+    return seek_and_keep(s, t);
+}
+
+static bool
+next_row(struct search *s)
+{
+    if (!s->at_row && !seek_row(s, s->row_key))
+        return false;
+    return sb_model_cursor_next(s->r->cursor, &s->row_key, &s->row_value);
+}
+
+/* Rows with the key so far, best first; the first was just sought. false: nothing that comes later in this walk can win. */
 static bool
 on_path(struct search *s)
 {
@@ -443,7 +548,7 @@ on_path(struct search *s)
         take(s, &row);
         if (ranked)
             return regex;
-    } while (sb_model_cursor_next(s->r->cursor, &s->row_key, &s->row_value) && at_prefix(s));
+    } while (next_row(s) && at_prefix(s));
     return true;
 }
 
@@ -451,21 +556,22 @@ on_path(struct search *s)
 
 /* Visits the stored prefixes of a text, the longest first, among the keys that continue the present one. */
 static void
-chain(struct search *s, sb_str_t text, size_t max, bool reversed, bool (*fn)(struct search *s))
+chain(struct search *s, sb_str_t text, size_t max, bool reversed, bool (*fn)(struct search *s), unsigned char separator, uint8_t *depths)
 {
+    struct text t = {s->key.len, (unsigned char)~separator, 0, depths};
     struct rkey inverted; /* only as much of it is set as is used */
     size_t base = s->key.len, left, i;
 
     inverted.len = 0;
     rkey_prefix(&inverted, text, max, reversed);
     left = inverted.len;
-    for (;;) {
+    for (;; t.round++) {
         const unsigned char *tail;
         size_t tail_len;
         s->key.len = base;
         rkey_add(&s->key, inverted.b, left);
         rkey_add(&s->key, "\xff", 1);
-        if (!seek(s) || s->row_key.len < base || memcmp(s->row_key.data, s->key.b, base) != 0)
+        if (!seek(s, &t) || s->row_key.len < base || memcmp(s->row_key.data, s->key.b, base) != 0)
             break;
         tail = (const unsigned char *)s->row_key.data + base;
         tail_len = s->row_key.len - base;
@@ -492,10 +598,10 @@ in_path(struct search *s)
     size_t base = s->key.len;
 
     if (s->class->b[C_KINDS] & K_PATH) {
-        chain(s, s->req->path, PATH_MAX_LEN, false, on_path);
+        chain(s, s->req->path, PATH_MAX_LEN, false, on_path, '/', s->class->path_depths);
     } else {
         rkey_add(&s->key, "\xff", 1);
-        if (seek(s) && at_prefix(s))
+        if (seek(s, NULL) && at_prefix(s))
             on_path(s);
         s->key.len = base;
     }
@@ -514,7 +620,7 @@ in_name(struct search *s, unsigned form, sb_str_t name, bool (*fn)(struct search
         fn(s);
         s->key.len = base;
     } else {
-        chain(s, name, NAME_MAX_LEN, form == FORM_LEFT, fn);
+        chain(s, name, NAME_MAX_LEN, form == FORM_LEFT, fn, '.', s->class->host_depths);
     }
     return true;
 }
@@ -550,7 +656,7 @@ in_method(struct search *s)
 }
 
 static void
-in_class(struct search *s, const struct class *c)
+in_class(struct search *s, struct class *c)
 {
     sb_str_t name = {(const char *)c->b + C_NAME, c->len - C_NAME}, value;
 

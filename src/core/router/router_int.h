@@ -112,6 +112,18 @@ size_t regex_literal_prefix(const char *re, size_t len, char *out, size_t max);
 int rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b);
 uint64_t rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int64_t regex_priority, size_t path_len);
 
+/* ---------- memo.c: what seeks found, valid in one snapshot ---------- */
+struct memo;
+struct memo *memo_new(void);
+void memo_free(struct memo *m);
+/* Before each use; another snapshot makes it forget. */
+void memo_snapshot(struct memo *m, uint64_t snapshot);
+uint64_t memo_hash(const unsigned char *p, size_t n, uint64_t seed);
+/* The row a seek for key finds, when it was kept under this hash. */
+bool memo_find(struct memo *m, uint64_t hash, const struct rkey *key, sb_str_t *row, sb_str_t *value);
+/* row: what a seek found; prev: the row before it, of length 0 when there is none. Both borrowed while the snapshot is the newest. */
+void memo_keep(struct memo *m, uint64_t hash, sb_str_t row, sb_str_t value, sb_str_t prev);
+
 /* ---------- regex.c: compiled regexes, by text, bounded ---------- */
 struct regexes;
 struct regexes *regexes_new(void);
