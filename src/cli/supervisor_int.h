@@ -14,6 +14,7 @@ typedef enum reload_step {
     RELOAD_NONE,
     RELOAD_CHECK,   /* a child tries the new settings */
     RELOAD_CONTROL, /* control is being replaced */
+    RELOAD_GOODBYE, /* clients of the proxy are told to open new connections */
     RELOAD_PROXY,   /* the proxy has been told; a worker of the new generation must report */
     RELOAD_LEAVING  /* it has; those of the old one must have noticed */
 } reload_step_t;
@@ -32,7 +33,7 @@ typedef struct super {
     void *report_arg;
     reload_step_t reload;
     bool reload_again; /* asked for while one was under way */
-    double reload_deadline;
+    double reload_deadline, goodbye_end;
     pid_t workers[SB_MAX_WORKERS]; /* of the proxy's present generation, as they reported */
     size_t n_workers;
     pid_t leaving[SB_MAX_WORKERS]; /* of the one before: the reload is done when none of them takes new requests */

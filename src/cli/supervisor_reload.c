@@ -5,8 +5,10 @@
  *      the suffix ".try" and tries them: nginx -t, then every plugin loaded. A mistake ends here and nothing has changed.
  *   2. The new files take the place of the old ones. Control is replaced: the old one finishes its requests while new ones wait in the
  *      backlog of the sockets that we hold, since there may be only one writer.
- *   3. The proxy's master gets SIGHUP, which keeps its shared dictionaries. If the sockets changed (other addresses or number of workers),
- * a new master is started on them instead, and the old one finishes and goes.
+ *   3. For a moment the proxy's answers say "Connection: close", so that clients that keep connections busy do not send on one that its
+ * worker is about to close.
+ *   4. The proxy's master gets SIGHUP, which keeps its shared dictionaries. If the sockets changed (other addresses or number of workers),
+ *      a new master is started on them instead, and the old one finishes and goes.
  *
  * The outcome goes into state.json, where the reload verb waits for it.
  */
@@ -15,6 +17,7 @@
 
 #include "cli/paths.h"
 #include "cli/prefix.h"
+#include "core/model/model.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +28,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK_SECONDS 120.0
-#define STEP_SECONDS  90.0
-#define DRAIN_SECONDS 10.0 /* for Admin requests that have begun */
+#define CHECK_SECONDS   120.0
+#define STEP_SECONDS    90.0
+#define DRAIN_SECONDS   10.0 /* for Admin requests that have begun */
+#define GOODBYE_SECONDS 0.3
+#define LEAVING_SECONDS 3.0 /* and until the old workers know that they leave, new ones included */
 
 /* --- trying a configuration --- */
 
@@ -214,6 +219,21 @@ sb_super_reload(super_t *sp)
 
 /* --- the steps after it --- */
 
+/* The proxy's answers say "Connection: close" for so long; 0: no more. Without the shared state nobody is told. */
+static void
+say_goodbye(const super_t *sp, double seconds)
+{
+    char *path = sb_asprintf("%s/run/state", sp->prefix);
+    sb_runtime_t *rt = NULL;
+    sb_err_t err = {0};
+
+    if (sb_runtime_map(path, false, &rt, &err) == SB_OK)
+        __atomic_store_n(&rt->closing_until, seconds > 0 ? (uint64_t)((sb_node_now() + seconds) * 1000) : 0, __ATOMIC_RELAXED);
+    sb_runtime_unmap(rt);
+    sb_err_clear(&err);
+    free(path);
+}
+
 static void
 finish(super_t *sp, const char *problem)
 {
@@ -248,6 +268,8 @@ sb_super_reload_abort(super_t *sp)
         kill(-sp->check_pid, SIGKILL);
     sp->check_pid = 0;
     drop_trial(sp);
+    if (sp->reload >= RELOAD_GOODBYE)
+        say_goodbye(sp, 0);
     sp->reload = RELOAD_NONE;
 }
 
@@ -356,9 +378,12 @@ sb_super_reload_output(super_t *sp)
 void
 sb_super_reload_up(super_t *sp, sb_inst_t *in)
 {
-    if (sp->reload == RELOAD_CONTROL && in->kind == SB_INSTANCE_CONTROL)
-        renew_proxy(sp);
-    else if (sp->reload == RELOAD_PROXY && in->kind == SB_INSTANCE_PROXY)
+    if (sp->reload == RELOAD_CONTROL && in->kind == SB_INSTANCE_CONTROL) {
+        sp->reload = RELOAD_GOODBYE;
+        sp->goodbye_end = sb_node_now() + GOODBYE_SECONDS;
+        say_goodbye(sp, GOODBYE_SECONDS + LEAVING_SECONDS);
+    }
+    if (sp->reload == RELOAD_PROXY && in->kind == SB_INSTANCE_PROXY)
         sp->reload = RELOAD_LEAVING;
 }
 
@@ -389,6 +414,8 @@ sb_super_reload_tick(super_t *sp, double now, double *next)
 
     if (sp->phase != PHASE_RUNNING || sp->reload == RELOAD_NONE)
         return;
+    if (sp->reload == RELOAD_GOODBYE && now >= sp->goodbye_end)
+        renew_proxy(sp);
     while (sp->reload == RELOAD_LEAVING && sp->n_leaving > 0 && has_left(sp->leaving[sp->n_leaving - 1], sp->leaving_group))
         sp->n_leaving--;
     if (sp->reload == RELOAD_LEAVING && sp->n_leaving == 0) {
@@ -399,5 +426,7 @@ sb_super_reload_tick(super_t *sp, double now, double *next)
         sb_super_reload_failed(sp, "the new configuration was not ready in time; see logs/error.log");
     else if (sp->reload == RELOAD_LEAVING)
         look = now + 0.02;
+    else if (sp->reload == RELOAD_GOODBYE)
+        look = sp->goodbye_end;
     *next = *next == 0 || look < *next ? look : *next;
 }

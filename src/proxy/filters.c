@@ -74,6 +74,17 @@ from_service(ngx_http_request_t *r, sb_ctx_t *ctx)
         r->upstream->headers_in.headers.part = r->headers_out.headers.part;
 }
 
+/* nginx closes idle connections when its worker leaves at a reload; a client that has been told before does not send on one just then. The
+ * time is the supervisor's, which may have died since: one that is far away means nothing. */
+static void
+say_goodbye(ngx_http_request_t *r)
+{
+    ngx_msec_t until = (ngx_msec_t)__atomic_load_n(&sb_worker.rt->closing_until, __ATOMIC_RELAXED);
+
+    if (ngx_exiting || (until != 0 && until - ngx_current_msec <= SB_CLOSING_MAX_MS))
+        r->keepalive = 0;
+}
+
 static ngx_int_t
 header_filter(ngx_http_request_t *r)
 {
@@ -83,6 +94,7 @@ header_filter(ngx_http_request_t *r)
         return next_header_filter(r);
     if (r != r->main)
         return sb_ctx(r) != NULL && sb_ctx(r)->capturing ? sb_capture_header(r) : next_header_filter(r);
+    say_goodbye(r);
     ctx = sb_ctx_make(r);
     if (ctx == NULL)
         return next_header_filter(r);

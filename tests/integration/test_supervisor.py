@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 import pytest
+import requests
 
 import support
 from support import Load, wait_for
@@ -142,6 +143,43 @@ def test_hup_is_a_reload(gateway):
     os.kill(gw.pid(), signal.SIGHUP)
     wait_for(lambda: up(gw) and not set(before) & set(gw.workers("proxy") + gw.workers("control")) and "supervisor: reloaded" in gw.log(),
              "new workers of both")
+
+
+def test_reload_tells_clients_to_reconnect(gateway, echo_server):
+    """A client that keeps its connection busy is told `Connection: close` before its worker goes, and not once the reload is over."""
+    gw = gateway()
+    serve(gw, echo_server)
+    told = []
+    with requests.Session() as session:
+        session.trust_env = False
+
+        def connection():
+            answer = session.get(f"http://127.0.0.1:{gw.proxy_port}/s", timeout=30)
+            return answer.headers["Connection"]
+
+        assert connection() == "keep-alive"
+        reload = subprocess.Popen([support.PROGRAM, "reload", "-p", str(gw.prefix)], cwd=gw.prefix, env=gw.environ(), stdout=subprocess.DEVNULL)
+        while reload.poll() is None:
+            told.append(connection())
+        assert reload.returncode == 0
+        assert "close" in told
+        assert {connection() for _ in range(20)} == {"keep-alive"}
+
+
+def test_last_answer_of_a_leaving_worker_says_so(gateway):
+    gw = gateway(nginx_worker_processes=1)
+    with socket.create_server(("127.0.0.1", 0)) as service, socket.create_connection(("127.0.0.1", gw.proxy_port)) as client:
+        assert gw.admin.post("/services", json={"name": "s", "url": f"http://127.0.0.1:{service.getsockname()[1]}"}).status_code == 201
+        assert gw.admin.post("/services/s/routes", json={"paths": ["/s"]}).status_code == 201
+        client.sendall(b"GET /s HTTP/1.1\r\nHost: a\r\n\r\n")
+        held, _ = service.accept()
+        with held:
+            gw.reload()
+            held.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+    assert answer.endswith(b"ok") and b"\r\nConnection: close\r\n" in answer
 
 
 def test_reload_with_other_ports(gateway, ports):

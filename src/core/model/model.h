@@ -17,14 +17,17 @@
 #define SB_MODEL_FORMAT 1
 
 /* ---------- shared runtime state: <prefix>/run/state, MAP_SHARED, created by control or the supervisor ---------- */
-#define SB_RT_MAGIC   0x53425254u
-#define SB_RT_WORKERS 256
+#define SB_RT_MAGIC       0x53425254u
+#define SB_RT_WORKERS     256
+#define SB_CLOSING_MAX_MS 10000u /* how far ahead closing_until may be */
 typedef struct sb_runtime {
     uint32_t magic, size;
-    _Alignas(64) uint64_t event_seq;      /* last event committed to the read model; release store by control */
-    _Alignas(64) uint64_t routing_gen;    /* moved by routing entities and plugins only */
-    _Alignas(64) uint64_t model_epoch;    /* moves when the model was rebuilt into a new file: reopen */
-    _Alignas(64) uint64_t log_level;      /* nginx level + 1; 0: as configured */
+    _Alignas(64) uint64_t event_seq;   /* last event committed to the read model; release store by control */
+    _Alignas(64) uint64_t routing_gen; /* moved by routing entities and plugins only */
+    _Alignas(64) uint64_t model_epoch; /* moves when the model was rebuilt into a new file: reopen */
+    _Alignas(64) uint64_t log_level;   /* nginx level + 1; 0: as configured */
+    /* A reload is near: until then (monotonic clock, milliseconds) answers ask clients to open a new connection. 0: none is. */
+    uint64_t closing_until;
     _Alignas(64) uint64_t connections[6]; /* accepted, active, handled, reading, waiting, writing */
     uint64_t total_requests;
     uint64_t lua_entries;              /* how often a request entered Lua: proves that chains without Lua never do */
