@@ -69,11 +69,27 @@ tell_settings(const sb_settings_t *s)
 }
 
 int
+sb_cli_refuse_template(const sb_args_t *args, sb_err_t *err)
+{
+    static const char *const names[] = {"nginx-conf", "nginx-conf-flags"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (sb_args_get(args, names[i]) != NULL)
+            return sb_err_set(err, 0,
+                              "option '%s': custom templates are not available in this version; nginx_http_…, nginx_proxy_… and "
+                              "the like put directives into the configuration",
+                              names[i]);
+    return SB_OK;
+}
+
+int
 sb_cli_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err)
 {
     sb_settings_source_t src = {.conf_file = sb_args_get(args, "conf"), .prefix = sb_args_get(args, "prefix"), .environ = environ};
-    int rc = sb_settings_load(&src, out, err);
+    int rc = sb_cli_refuse_template(args, err);
 
+    if (rc == SB_OK)
+        rc = sb_settings_load(&src, out, err);
     if (rc == SB_OK)
         tell_settings(*out);
     return rc;

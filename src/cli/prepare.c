@@ -8,6 +8,7 @@
 static const sb_option_t options[] = {
     {'c', "conf", "FILE", NULL, "settings file"},
     {'p', "prefix", "DIR", NULL, "working folder of the node"},
+    SB_TEMPLATE_OPTIONS,
     {0},
 };
 

@@ -18,6 +18,7 @@
 static const sb_option_t options[] = {
     {'c', "conf", "FILE", NULL, "settings file; without it, the node's present settings"},
     {'p', "prefix", "DIR", NULL, "working folder of the node"},
+    SB_TEMPLATE_OPTIONS,
     {0},
 };
 
@@ -75,8 +76,10 @@ run(const sb_args_t *args)
     char *prefix = sb_cli_prefix(args);
     sb_err_t err = {0};
     pid_t pid;
-    int turn = -1, rc = sb_verb_find_node(prefix, &pid, &err);
+    int turn = -1, rc = sb_cli_refuse_template(args, &err);
 
+    if (rc == SB_OK)
+        rc = sb_verb_find_node(prefix, &pid, &err);
     if (rc == SB_OK && (turn = take_turn(prefix, &err)) < 0)
         rc = SB_ERROR;
     if (rc == SB_OK)

@@ -19,6 +19,7 @@
 const sb_option_t sb_start_options[] = {
     {'c', "conf", "FILE", NULL, "settings file"},
     {'p', "prefix", "DIR", NULL, "working folder of the node"},
+    SB_TEMPLATE_OPTIONS,
     {0, "run-migrations", NULL, NULL, "migrate first (the embedded store always does)"},
     {0, "db-timeout", "SECONDS", NULL, "limit of database operations (no effect on the embedded store)"},
     {0, "lock-timeout", "SECONDS", "60", "wait for another migrating node (no effect on the embedded store)"},

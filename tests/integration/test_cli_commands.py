@@ -17,7 +17,8 @@ from support import BUILD, PROGRAM, wait_for
 
 HINT = "\n\n  Run with --v (verbose) or --vv (debug) for more details\n"
 CONF_AND_PREFIX = {"-c, --conf", "-p, --prefix"}
-START = CONF_AND_PREFIX | {"--run-migrations", "--db-timeout", "--lock-timeout"}
+TEMPLATE = CONF_AND_PREFIX | {"--nginx-conf", "--nginx-conf-flags"}
+START = TEMPLATE | {"--run-migrations", "--db-timeout", "--lock-timeout"}
 
 # Command -> (options, sub-commands).
 INTERFACE = {
@@ -28,9 +29,9 @@ INTERFACE = {
     "hybrid": ({"-d, --days"}, ["gen_cert"]),
     "migrations": (CONF_AND_PREFIX | {"-y, --yes", "-q, --quiet", "-f, --force", "--db-timeout", "--lock-timeout"},
                    ["bootstrap", "up", "finish", "list", "status", "reset"]),
-    "prepare": (CONF_AND_PREFIX, []),
+    "prepare": (TEMPLATE, []),
     "quit": ({"-p, --prefix", "-t, --timeout", "-w, --wait"}, []),
-    "reload": (CONF_AND_PREFIX, []),
+    "reload": (TEMPLATE, []),
     "restart": (START, []),
     "roar": (set(), []),
     "start": (START, []),
@@ -103,6 +104,10 @@ WORDS = [
     ("migrations reset", 1, "", error("not a tty: invoke 'reset' non-interactively with the --yes flag")),
     ("migrations reset --yes", 1, "Database not bootstrapped, nothing to reset\n", ""),
     ("health --v", 1, "nginx.......not running\n\n", "Error: Kong is not running at {p}\n"),
+    ("start --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': custom templates are not available in this version; ")),
+    ("reload --nginx-conf-flags x", 1, "", re.compile("Error: option 'nginx-conf-flags': custom templates are not available")),
+    ("prepare --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': ")),
+    ("restart --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': ")),
     ("roar", 0, re.compile(".*roar"), ""),
 ]
 
