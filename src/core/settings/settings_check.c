@@ -192,6 +192,9 @@ check_not_yet(sb_settings_t *s)
         if (text != NULL && strstr(text, "{vault://") != NULL)
             sb_settings_problem(s, "%s: vault references are not available yet in this version", sb_settings_rows[i].name);
     }
+    for (size_t i = 0; i < s->dynamic.n; i++)
+        if (strstr(s->dynamic.v[i].value, "{vault://") != NULL)
+            sb_settings_problem(s, "%s: vault references are not available yet in this version", s->dynamic.v[i].name);
 }
 
 static void

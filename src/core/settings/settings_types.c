@@ -68,6 +68,33 @@ is_listen(const char *name)
     return len > 7 && strcmp(name + len - 7, "_listen") == 0;
 }
 
+static bool
+has_flag(const sb_listen_t *l, const char *flag)
+{
+    size_t len = strlen(flag);
+
+    for (const char *p = l->flags; *p != '\0';) {
+        size_t n = strcspn(p, " ");
+        if (n == len && memcmp(p, flag, n) == 0)
+            return true;
+        p += n + (p[n] == ' ');
+    }
+    return false;
+}
+
+/* Datagrams are for streams only; HTTP/2 and waiting for a request's bytes for HTTP only. */
+static bool
+flags_fit(const char *name, const value_t *v)
+{
+    bool stream = strcmp(name, "stream_listen") == 0, fit = true;
+
+    for (size_t i = 0; i < v->n_listens; i++) {
+        const sb_listen_t *l = &v->listens[i];
+        fit = fit && !(stream ? l->http2 || has_flag(l, "deferred") : has_flag(l, "udp"));
+    }
+    return fit;
+}
+
 static void
 convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
 {
@@ -75,7 +102,7 @@ convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
     for (size_t i = 0; row->choices != NULL && i < v->n_items; i++)
         if (!is_choice(row->choices, v->items[i], strncasecmp))
             sb_settings_problem(s, "%s has an invalid value: '%s' (%s)", row->name, v->items[i], row->choices);
-    if (is_listen(row->name) && !sb_listen_parse(v->text, &v->listens, &v->n_listens))
+    if (is_listen(row->name) && !(sb_listen_parse(v->text, &v->listens, &v->n_listens) && flags_fit(row->name, v)))
         sb_settings_problem(s, "%s must be of form: [off] | <ip>:<port> [flags], [... next entry ...]", row->name);
 }
 

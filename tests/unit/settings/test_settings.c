@@ -134,6 +134,15 @@ exact_complaints(void **state)
     complains("client_ssl=yes", "client_ssl is not a boolean: 'yes'");
     complains("log_level=loud", "log_level has an invalid value: 'loud' (debug, info, notice, warn, error, crit, alert, emerg)");
     complains("proxy_listen=8000", "proxy_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
+    complains("proxy_listen=0.0.0.0:1 udp", "proxy_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
+    complains("stream_listen=0.0.0.0:1 http2", "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
+    complains("stream_listen=0.0.0.0:1 reuseport deferred",
+              "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
+    complains("stream_listen=0.0.0.0:1 udp", "stream_listen is not available yet in this version; use 'off'");
+    complains("pg_password={vault://env/p}", "pg_password: vault references are not available yet in this version");
+    complains("nginx_http_x={vault://env/p}", "nginx_http_x: vault references are not available yet in this version");
+    complains("error_template_json=/nowhere", "error_template_json: no such file at /nowhere");
+    complains("client_ssl_cert=/etc/hosts", "client_ssl_cert_key must be specified");
     complains("lua_max_req_headers=0", "lua_max_req_headers must be an integer between 1 and 1000");
     complains("lua_max_uri_args=1.5", "lua_max_uri_args must be an integer between 1 and 1000");
     complains("upstream_keepalive_pool_size=-1", "upstream_keepalive_pool_size must be 0 or greater");
@@ -156,6 +165,23 @@ exact_complaints(void **state)
     complains("port_maps=80:8000, 443", "port_maps: invalid port mapping: '443' (expected <public port>:<port>)");
     complains("database=postgres", "database = postgres is not available yet in this version; use 'sqlite'");
     complains("database=cassandra", "database has an invalid value: 'cassandra' (sqlite, postgres, off)");
+}
+
+/* Files are named from where the command was given; lists item by item. */
+static void
+relative_paths(void **state)
+{
+    char *cwd = getcwd(NULL, 0), *expected = sb_asprintf("%s/a.pem, /b.pem, %s/c/d.pem", cwd, cwd);
+    sb_settings_t *s = settings_new();
+
+    sb_settings_set_text(sb_settings_value(s, "ssl_cert"), " a.pem,/b.pem,  c/d.pem");
+    fill_defaults(s);
+    sb_settings_derive(s);
+    assert_string_equal(sb_settings_str(s, "ssl_cert"), expected);
+    assert_null(sb_settings_str(s, "client_ssl_cert"));
+    sb_settings_free(s);
+    free(expected);
+    free(cwd);
 }
 
 static void
@@ -378,6 +404,7 @@ main(void)
         cmocka_unit_test(aliases),
         cmocka_unit_test(warnings),
         cmocka_unit_test(without_effect),
+        cmocka_unit_test(relative_paths),
         cmocka_unit_test(warnings_beside_problems),
         cmocka_unit_test(injected_directives),
         cmocka_unit_test(tls_presets),
