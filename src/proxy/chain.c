@@ -266,7 +266,7 @@ sb_chain_of_service(sb_service_t *s)
 {
     if (s->chain == NULL || s->chain_stamp[0] != sb_worker.global_epoch || s->chain_stamp[1] != s->plugins_epoch) {
         sb_chain_t *chain = has_plugins("service", &s->node.id) ? build((struct scope){.ws = &s->ws, .service = &s->node.id})
-                                                                 : sb_chain_of_workspace(&s->ws);
+                                                                : sb_chain_of_workspace(&s->ws);
         sb_chain_unref(s->chain);
         s->chain = chain;
         s->chain_stamp[0] = sb_worker.global_epoch;
@@ -440,10 +440,8 @@ consumer_chain(sb_ctx_t *ctx, const sb_uuid_t *consumer)
     uint64_t stamp[4] = {sb_worker.global_epoch, sb_worker.consumer_epoch, sb_worker.route_epoch,
                          service != NULL ? service->plugins_epoch : 0};
     size_t at = (consumer->b[15] ^ (ctx->route.route.b[15] * 7u) ^ consumer->b[7]) % KEPT;
-    struct scope scope = {.ws = &ctx->route.ws,
-                          .route = &ctx->route.route,
-                          .service = service != NULL ? &service->node.id : NULL,
-                          .consumer = consumer};
+    struct scope scope = {
+        .ws = &ctx->route.ws, .route = &ctx->route.route, .service = service != NULL ? &service->node.id : NULL, .consumer = consumer};
 
     if (kept[at].set && same(&kept[at].route, scope.route) && same(&kept[at].consumer, consumer) &&
         memcmp(kept[at].stamp, stamp, sizeof(stamp)) == 0)

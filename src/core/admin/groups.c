@@ -227,7 +227,8 @@ static char *
 member_key(const struct side *s, const json_t *owner, const json_t *other)
 {
     bool group_first = s == &sides[0];
-    json_t *key = json_pack("[O,O]", json_object_get(group_first ? owner : other, "id"), json_object_get(group_first ? other : owner, "id"));
+    json_t *key =
+        json_pack("[O,O]", json_object_get(group_first ? owner : other, "id"), json_object_get(group_first ? other : owner, "id"));
     char *text = sb_json_dump(key);
 
     json_decref(key);

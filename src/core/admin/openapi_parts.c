@@ -254,6 +254,16 @@ parameters(void)
     return out;
 }
 
+/* Whether any path is about it. */
+static bool
+has_paths(const sb_admin_t *a, const sb_entity_t *e)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (a->routes[i].entity == e)
+            return true;
+    return false;
+}
+
 json_t *
 sb_openapi_components(const sb_admin_t *a)
 {
@@ -262,7 +272,7 @@ sb_openapi_components(const sb_admin_t *a)
     const sb_entity_t *const *all = sb_entities_all(&n);
 
     for (size_t i = 0; i < n; i++)
-        if (!all[i]->def->no_admin)
+        if (has_paths(a, all[i]))
             add_entity(schemas, a, all[i]);
     add_shared(schemas);
     return json_pack("{s:o,s:o,s:o}", "schemas", schemas, "responses", responses(), "parameters", parameters());

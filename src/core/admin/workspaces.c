@@ -50,8 +50,8 @@ check_name(sb_admin_call_t *c, const char *name)
     return sb_admin_answer_error(c);
 }
 
-static int
-create(sb_admin_call_t *c)
+int
+sb_admin_workspaces_create(sb_admin_call_t *c)
 {
     const sb_entity_t *e = c->route->entity;
 
@@ -60,8 +60,8 @@ create(sb_admin_call_t *c)
     return sb_admin_write_insert(c, e);
 }
 
-static int
-put(sb_admin_call_t *c)
+int
+sb_admin_workspaces_put(sb_admin_call_t *c)
 {
     const sb_entity_t *e = c->route->entity;
     sb_uuid_t id;
@@ -125,11 +125,15 @@ const sb_admin_route_t sb_admin_workspace_routes[] = {
     {.pattern = "/workspaces",
      .of = "workspaces",
      .text = "All, page by page; a new one, whose rows are under its name: `/{name}/services`.",
-     .on = {[SB_M_GET] = sb_admin_list, [SB_M_POST] = create}},
+     .on = {[SB_M_GET] = sb_admin_list, [SB_M_POST] = sb_admin_workspaces_create}},
     {.pattern = "/workspaces/{workspaces}",
      .of = "workspaces",
      .text = "One of them. Its name stays; it can be deleted when it is empty, but for the default one.",
-     .on = {[SB_M_GET] = sb_admin_get, [SB_M_PUT] = put, [SB_M_PATCH] = sb_admin_patch, [SB_M_DELETE] = sb_admin_delete}},
-    {.pattern = "/workspaces/{workspaces}/meta", .of = "workspaces", .text = "How many rows of each kind are in it.", .on = {[SB_M_GET] = meta}},
+     .on =
+         {[SB_M_GET] = sb_admin_get, [SB_M_PUT] = sb_admin_workspaces_put, [SB_M_PATCH] = sb_admin_patch, [SB_M_DELETE] = sb_admin_delete}},
+    {.pattern = "/workspaces/{workspaces}/meta",
+     .of = "workspaces",
+     .text = "How many rows of each kind are in it.",
+     .on = {[SB_M_GET] = meta}},
     {.pattern = NULL},
 };

@@ -34,10 +34,7 @@ static const struct sb_field fields[] = {
                         .timestamp = 1,
                         .description = "When the certificate that it connects with expires."}),
      .description = "Of the certificate that it connects with."},
-    {.name = "rpc_capabilities",
-     .type = SB_T_SET,
-     .elements = SB_ROW(.type = SB_T_STRING),
-     .description = "What it can be asked for."},
+    {.name = "rpc_capabilities", .type = SB_T_SET, .elements = SB_ROW(.type = SB_T_STRING), .description = "What it can be asked for."},
     SB_FIELD_END,
 };
 

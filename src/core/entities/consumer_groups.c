@@ -5,12 +5,9 @@
 #include "core/entities/entities_int.h"
 
 static const struct sb_field group_fields[] = {
-    SB_FIELD_ID,
-    SB_FIELD_CREATED_AT,
-    SB_FIELD_UPDATED_AT,
-    {.name = "name", SB_TYPEDEF_UTF8_NAME, .required = 1, .description = "The name."},
-    SB_FIELD_TAGS,
-    SB_FIELD_END,
+    SB_FIELD_ID,         SB_FIELD_CREATED_AT,
+    SB_FIELD_UPDATED_AT, {.name = "name", SB_TYPEDEF_UTF8_NAME, .required = 1, .description = "The name."},
+    SB_FIELD_TAGS,       SB_FIELD_END,
 };
 
 const struct sb_schema_def sb_entity_consumer_groups = {
