@@ -61,6 +61,7 @@ sb_enter_lua(sb_ctx_t *ctx)
 {
     ngx_http_request_t *r = ctx->r;
 
+    ctx->lua_drives = 1;
     if (ctx->in_lua || sb_conf->location[1] == NULL)
         return;
     ctx->in_lua = 1;
@@ -134,8 +135,10 @@ sb_access_handler(ngx_http_request_t *r)
         sb_match(ctx);
     if (ctx->exited && ctx->phase != SB_PHASE_ACCESS)
         return NGX_DECLINED;
-    if (ctx->phase != SB_PHASE_ACCESS)
+    if (ctx->phase != SB_PHASE_ACCESS) {
         sb_chain_rewind(ctx, SB_PHASE_ACCESS);
+        ctx->lua_drives = 0; /* Lua may have in the rewrite phase; here the walk starts in C again */
+    }
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_ACCESS)) != 0) {
         rc = run_chain(ctx);
         if (rc != NGX_DECLINED)
@@ -152,7 +155,7 @@ sb_phases_resume(sb_ctx_t *ctx)
 {
     ngx_connection_t *c = ctx->r->connection;
 
-    if (ctx->in_lua && sb_lua_hooks.resume != NULL) {
+    if (ctx->lua_drives && sb_lua_hooks.resume != NULL) {
         sb_lua_hooks.resume(ctx);
         return;
     }
