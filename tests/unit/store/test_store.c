@@ -194,6 +194,46 @@ reopened(void **state)
     test_folder_remove(dir);
 }
 
+/* How many steps a look from outside finds executed, and how many new. */
+static void
+expect_steps(const char *path, bool executed, bool fresh)
+{
+    json_t *status = NULL;
+    sb_err_t err = {0};
+
+    test_expect(sb_store_peek(&sb_store_sqlite, path, &status, &err), SB_OK, &err);
+    assert_int_equal(json_array_size(json_object_get(status, "executed")) != 0, executed);
+    assert_int_equal(json_array_size(json_object_get(status, "new")) != 0, fresh);
+    assert_int_equal(json_array_size(json_object_get(status, "missing")), 0);
+    json_decref(status);
+}
+
+static void
+looked_at_and_destroyed(void **state)
+{
+    char *dir = test_folder(), *path = sb_asprintf("%s/silverback.db", dir);
+    sb_store_t *s;
+    sb_err_t err = {0};
+    struct stat st;
+
+    expect_steps(path, false, true);
+    assert_int_not_equal(stat(path, &st), 0); /* looking made nothing */
+    s = test_open(path);
+    expect_steps(path, true, false); /* beside the writer */
+    assert_int_equal(sb_store_destroy(path, &err), SB_DECLINED);
+    assert_non_null(strstr(err.message, "holds the writer role"));
+    sb_err_clear(&err);
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    sb_store_close(s);
+    test_expect(sb_store_destroy(path, &err), SB_OK, &err);
+    expect_steps(path, false, true);
+    s = test_open(path);
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    sb_store_close(s);
+    free(path);
+    test_folder_remove(dir);
+}
+
 static void
 second_writer_refused(void **state)
 {
@@ -452,6 +492,7 @@ main(void)
         cmocka_unit_test(change_log),
         cmocka_unit_test(row_version_is_the_sequence),
         cmocka_unit_test(reopened),
+        cmocka_unit_test(looked_at_and_destroyed),
         cmocka_unit_test(second_writer_refused),
         cmocka_unit_test(missing_columns_are_added),
         cmocka_unit_test(newer_files_are_refused),
