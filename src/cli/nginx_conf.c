@@ -488,3 +488,48 @@ sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out)
     free(cert);
     free(key);
 }
+
+/* --- the Admin and the Status API --- */
+
+#define REFUSALS "400 405 408 411 412 413 414 417 500 501 502 503 504 505"
+
+/* "<kind><tail>", kept until the next call. */
+static const char *
+name_of(const char *kind, const char *tail)
+{
+    static char name[64];
+
+    snprintf(name, sizeof(name), "%s%s", kind, tail);
+    return name;
+}
+
+void
+sb_nginx_api_server(const sb_settings_t *s, const char *kind, const char *handler, sb_buf_t *out)
+{
+    size_t n;
+    char *injected = sb_asprintf("nginx_%s_", kind);
+
+    sb_settings_listen(s, name_of(kind, "_listen"), &n);
+    if (n != 0) {
+        sb_buf_adds(out, "    server {\n");
+        sb_nginx_line(out, 2, "server_name kong_%s", kind);
+        sb_nginx_listens(s, name_of(kind, "_listen"), 2, out);
+        if (sb_nginx_listens_tls(s, name_of(kind, "_listen")))
+            sb_nginx_tls(s, name_of(kind, "_ssl"), 2, out);
+        sb_nginx_access_log(s, name_of(kind, "_access_log"), NULL, 2, out);
+        sb_nginx_error_log(s, name_of(kind, "_error_log"), 2, out);
+        sb_nginx_default(s, injected, "gzip", "on", 2, out);
+        sb_nginx_default(s, injected, "gzip_types", "application/json", 2, out);
+        sb_nginx_default(s, injected, "gzip_min_length", "1000", 2, out);
+        sb_nginx_injected(s, injected, 2, out);
+        sb_nginx_line(out, 2, "error_page " REFUSALS " /silverback-refusal/");
+        sb_nginx_line(out, 2, "error_page 494 /silverback-refusal/494");
+        sb_buf_adds(out, "        location ^~ /silverback-refusal/ {\n");
+        sb_nginx_line(out, 3, "internal");
+        sb_nginx_line(out, 3, "%s", handler);
+        sb_buf_adds(out, "        }\n        location / {\n");
+        sb_nginx_line(out, 3, "%s", handler);
+        sb_buf_adds(out, "        }\n    }\n");
+    }
+    free(injected);
+}

@@ -171,6 +171,7 @@ sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
     if (lua)
         lua_head(s, out);
     proxy_server(s, lua, out);
+    sb_nginx_api_server(s, "status", "silverback_status", out);
     sb_buf_adds(out, "}\n");
     return SB_OK;
 }

@@ -59,6 +59,9 @@ void sb_hub_set_call(sb_hub_call_pt fn);
 void sb_hub_announce(uint64_t seq);
 /* To one peer, if it is still there; line without newline, taken over. */
 void sb_hub_answer(uint64_t peer, json_t *answer);
+/* Asks a worker; question: an object, taken over. done is called once, on the loop, maybe before this returns: with the answer (borrowed),
+ * or NULL when there is no worker, it is gone, or it takes too long. */
+void sb_hub_ask(json_t *question, void (*done)(void *arg, const json_t *answer), void *arg);
 
 /* --- request.c: an Admin request from nginx to the store thread and back --- */
 

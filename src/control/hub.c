@@ -1,7 +1,7 @@
 /*
  * The hub: proxy workers connect to <prefix>/sockets/events.sock and are told, one line {"seq":n} per burst of commits, that the read model
  * has moved; an idle worker has nothing else to wake it. The same connection carries a worker's requests ({"id":n,"call":…}) and
- * their answers.
+ * their answers, and our questions to a worker ({"ask":n,…}, answered by {"answer":n,…}).
  *
  * Structures: `hub` with the listening connection and a list of peers, each with an input buffer (a partial line) and an output
  * buffer (what the socket did not take). A peer that sends rubbish, or does not read for 16 MiB, is dropped; it reconnects.
@@ -20,6 +20,17 @@
 
 #define MAX_LINE   (8u << 20)
 #define MAX_QUEUED (16u << 20)
+#define ANSWER_MS  5000
+
+/* A question that a worker has not answered yet. */
+struct question {
+    ngx_queue_t link;
+    uint64_t id, peer;
+    void (*done)(void *arg, const json_t *answer);
+    void *arg;
+    ngx_event_t timer;
+    ngx_connection_t dummy; /* what the timer logs through */
+};
 
 struct peer {
     ngx_queue_t link;
@@ -31,8 +42,8 @@ struct peer {
 
 static struct {
     ngx_connection_t *listener;
-    ngx_queue_t peers;
-    uint64_t next_id;
+    ngx_queue_t peers, questions;
+    uint64_t next_id, next_question;
     sb_hub_call_pt call;
     sb_loop_task_t task;
     atomic_bool posted;
@@ -40,9 +51,41 @@ static struct {
 } hub;
 
 static void
+question_end(struct question *q, const json_t *answer)
+{
+    ngx_queue_remove(&q->link);
+    if (q->timer.timer_set)
+        ngx_del_timer(&q->timer);
+    q->done(q->arg, answer);
+    free(q);
+}
+
+static void
+on_question_timer(ngx_event_t *ev)
+{
+    question_end(((ngx_connection_t *)ev->data)->data, NULL);
+}
+
+/* Those with this id, or asked of this peer; 0: not looked at. */
+static void
+questions_end(uint64_t id, uint64_t peer, const json_t *answer)
+{
+    ngx_queue_t *q, *next;
+
+    for (q = ngx_queue_head(&hub.questions); q != ngx_queue_sentinel(&hub.questions); q = next) {
+        struct question *one = ngx_queue_data(q, struct question, link);
+
+        next = ngx_queue_next(q);
+        if ((id != 0 && one->id == id) || (peer != 0 && id == 0 && one->peer == peer))
+            question_end(one, answer);
+    }
+}
+
+static void
 peer_drop(struct peer *p)
 {
     ngx_queue_remove(&p->link);
+    questions_end(0, p->id, NULL);
     ngx_close_connection(p->conn);
     sb_buf_free(&p->in);
     sb_buf_free(&p->out);
@@ -98,8 +141,11 @@ peer_line(struct peer *p, const char *line, size_t len)
     json_t *request = sb_json_parse(line, len, NULL), *answer = NULL;
     char *text = NULL;
     bool ok = json_is_object(request);
+    uint64_t answered = (uint64_t)sb_json_int(request, "answer", 0);
 
-    if (ok && json_object_get(request, "call") != NULL && hub.call != NULL)
+    if (ok && answered != 0)
+        questions_end(answered, 0, request);
+    else if (ok && json_object_get(request, "call") != NULL && hub.call != NULL)
         answer = hub.call(p->id, request);
     json_decref(request);
     if (answer != NULL) {
@@ -247,6 +293,33 @@ sb_hub_answer(uint64_t peer, json_t *answer)
 }
 
 void
+sb_hub_ask(json_t *question, void (*done)(void *arg, const json_t *answer), void *arg)
+{
+    /* The newest: an older one may be on its way out. */
+    bool any = hub.listener != NULL && !ngx_queue_empty(&hub.peers);
+    struct peer *p = any ? ngx_queue_data(ngx_queue_last(&hub.peers), struct peer, link) : NULL;
+    struct question *q;
+
+    if (p == NULL) {
+        json_decref(question);
+        done(arg, NULL);
+        return;
+    }
+    q = sb_calloc(sizeof(*q));
+    q->id = ++hub.next_question;
+    q->peer = p->id;
+    q->done = done;
+    q->arg = arg;
+    q->dummy.fd = (ngx_socket_t)-1;
+    q->dummy.data = q;
+    q->timer = (ngx_event_t){.handler = on_question_timer, .data = &q->dummy, .log = ngx_cycle->log};
+    ngx_queue_insert_tail(&hub.questions, &q->link);
+    ngx_add_timer(&q->timer, ANSWER_MS);
+    json_object_set_new(question, "ask", json_integer((json_int_t)q->id));
+    sb_hub_answer(p->id, question);
+}
+
+void
 sb_hub_set_call(sb_hub_call_pt fn)
 {
     hub.call = fn;
@@ -284,6 +357,7 @@ sb_hub_start(ngx_cycle_t *cycle, const char *prefix, sb_err_t *err)
     ngx_connection_t *c = NULL;
 
     ngx_queue_init(&hub.peers);
+    ngx_queue_init(&hub.questions);
     if (fd < 0) {
         rc = sb_err_set(err, SB_E_DATABASE, "%s: %s", path, strerror(errno));
         goto out;

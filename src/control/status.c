@@ -4,13 +4,13 @@
  */
 #include "control/control.h"
 
+#include "core/admin/figures.h"
 #include "core/base/log.h"
 #include "core/base/uuid.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static struct {
     sb_runtime_t *rt;
@@ -21,27 +21,11 @@ static struct {
 
 static const char *lua_version = "";
 
-void
-sb_control_set_lua_version(const char *version)
-{
-    lua_version = sb_strdup_len(version, strlen(version)); /* kept: told once per configuration */
-}
-
-/* The process in a slot of the runtime state; 0 when there is none or it was killed. */
-static pid_t
-living(const uint64_t *slot)
-{
-    pid_t pid = (pid_t)__atomic_load_n(slot, __ATOMIC_RELAXED);
-
-    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
-}
-
 static json_t *
 pids(void *arg)
 {
     char *path = sb_asprintf("%s/pids/nginx.pid", sb_settings_str(status.settings, "prefix"));
     FILE *f = fopen(path, "re");
-    json_t *workers = json_array();
     int master = 0;
 
     (void)arg;
@@ -50,41 +34,27 @@ pids(void *arg)
     if (f != NULL)
         fclose(f);
     free(path);
-    for (size_t i = 0; i < SB_RT_WORKERS; i++) {
-        pid_t pid = living(&status.rt->worker_pid[i]);
-        if (pid != 0)
-            json_array_append_new(workers, json_integer((json_int_t)pid));
-    }
-    return json_pack("{s:i,s:o}", "master", master, "workers", workers);
+    return json_pack("{s:i,s:o}", "master", master, "workers", sb_admin_figures_workers(status.rt));
 }
 
 static json_t *
 counters(void *arg)
 {
-    static const char *const names[] = {"connections_accepted", "connections_active",  "connections_handled",
-                                        "connections_reading",  "connections_waiting", "connections_writing"};
-    json_t *out = json_object();
-
     (void)arg;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        json_object_set_new(out, names[i], json_integer((json_int_t)__atomic_load_n(&status.rt->connections[i], __ATOMIC_RELAXED)));
-    json_object_set_new(out, "total_requests", json_integer((json_int_t)__atomic_load_n(&status.rt->total_requests, __ATOMIC_RELAXED)));
-    return out;
+    return sb_admin_figures_counters(status.rt);
 }
 
 static json_t *
 memory(void *arg)
 {
-    json_t *vms = json_array();
-
     (void)arg;
-    for (size_t i = 0; i < SB_RT_WORKERS; i++) {
-        pid_t pid = living(&status.rt->lua_pid[i]);
-        uint64_t kb = __atomic_load_n(&status.rt->lua_gc_kb[i], __ATOMIC_RELAXED);
-        if (pid != 0)
-            json_array_append_new(vms, json_pack("{s:I,s:I}", "pid", (json_int_t)pid, "http_allocated_gc", (json_int_t)(kb * 1024)));
-    }
-    return json_pack("{s:{},s:o}", "lua_shared_dicts", "workers_lua_vms", vms);
+    return sb_admin_figures_memory(status.rt);
+}
+
+void
+sb_control_set_lua_version(const char *version)
+{
+    lua_version = sb_strdup_len(version, strlen(version)); /* kept: told once per configuration */
 }
 
 /* The configured level as SB_LOG_*. */
@@ -193,11 +163,25 @@ find_node_id(void)
     free(path);
 }
 
+/* The supervisor writes its pid file once, when it starts. */
+static uint64_t
+this_run(const sb_settings_t *settings)
+{
+    char *path = sb_asprintf("%s/pids/nginx.pid", sb_settings_str(settings, "prefix"));
+    struct stat st;
+    uint64_t run = stat(path, &st) == 0 ? (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec : (uint64_t)ngx_parent;
+
+    free(path);
+    return run;
+}
+
 void
 sb_control_admin_host(sb_admin_host_t *host, const sb_settings_t *settings, sb_runtime_t *rt)
 {
     status.rt = rt;
     __atomic_store_n(&rt->log_level, 0, __ATOMIC_RELAXED); /* whoever changed it for a while is gone */
+    __atomic_store_n(&rt->control_pid, (uint64_t)ngx_pid, __ATOMIC_RELAXED);
+    sb_runtime_begin(rt, this_run(settings));
     status.settings = settings;
     if (status.node_id[0] == '\0')
         find_node_id();
@@ -213,6 +197,7 @@ sb_control_admin_host(sb_admin_host_t *host, const sb_settings_t *settings, sb_r
         .memory = memory,
         .log_level = log_level,
         .set_log_level = set_log_level,
+        .health = &rt->health,
         .hooks = sb_control_hooks(settings),
     };
 }

@@ -94,7 +94,7 @@ take_line(const char *text, size_t len)
 {
     json_t *message = sb_json_parse(text, len, NULL);
 
-    uint64_t id = (uint64_t)sb_json_int(message, "id", 0);
+    uint64_t id = (uint64_t)sb_json_int(message, "id", 0), asked = (uint64_t)sb_json_int(message, "ask", 0);
 
     if (message == NULL) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "control sent a line that is not JSON");
@@ -102,6 +102,8 @@ take_line(const char *text, size_t len)
     }
     if (id != 0)
         answer(id, message);
+    else if (asked != 0)
+        sb_asked(asked, message);
     else
         sb_worker_catch_up();
     json_decref(message);
@@ -252,6 +254,22 @@ sb_events_stop(void)
 }
 
 /* ---- requests ---- */
+
+void
+sb_rpc_answer(uint64_t asked, json_t *message)
+{
+    char *text;
+
+    json_object_set_new(message, "answer", json_integer((json_int_t)asked));
+    text = sb_json_dump(message);
+    json_decref(message);
+    if (line.c != NULL) {
+        sb_buf_adds(&line.out, text);
+        sb_buf_addc(&line.out, '\n');
+        flush_out();
+    }
+    free(text);
+}
 
 uint64_t
 sb_rpc_call(const char *name, json_t *args, void (*done)(void *arg, const json_t *answer), void *arg)

@@ -10,6 +10,8 @@
  *             location @silverback_lua { silverback_location lua; … Lua hooks … }
  *             error_page 494 = @silverback_494;
  *             location @silverback_494 { silverback_error 494; }
+ *         server {
+ *             location / { silverback_status; } the Status API
  *
  * proxy_pass in a location only makes the proxy module's directives apply there; the exchange is our own (upstream.c).
  */
@@ -316,6 +318,15 @@ set_error(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
     return NGX_CONF_OK;
 }
 
+static char *
+set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_core_loc_conf_t *clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    clcf->handler = sb_status_handler;
+    return NGX_CONF_OK;
+}
+
 /* ---- registration ---- */
 
 static ngx_int_t
@@ -363,6 +374,7 @@ static ngx_command_t commands[] = {
     {ngx_string("silverback_prefix"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, set_prefix, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
     {ngx_string("silverback_proxy"), NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
      offsetof(sb_loc_conf_t, proxy), NULL},
+    {ngx_string("silverback_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
     {ngx_string("silverback_location"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_location, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
     {ngx_string("silverback_error"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_error, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
     ngx_null_command};

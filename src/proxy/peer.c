@@ -79,7 +79,31 @@ find_kpool(sb_exchange_t *x)
     x->kpool_own = true;
 }
 
-enum resolved { RESOLVED, FAILED, PENDING };
+enum resolved { RESOLVED, FAILED, PENDING, UNHEALTHY };
+
+/* The next address of a name that is healthy; NULL: none. Only targets of an upstream have a health. */
+static const sb_addr_t *
+healthy_address(const sb_exchange_t *x, const sb_endpoint_t *e, sb_addrs_t *addrs)
+{
+    for (uint32_t i = 0; i < addrs->n; i++) {
+        const sb_addr_t *addr = sb_addrs_next(addrs);
+
+        if (x->ups == NULL || sb_endpoint_is_up(e, addr))
+            return addr;
+    }
+    return NULL;
+}
+
+static enum resolved
+use_addresses(sb_exchange_t *x, const sb_endpoint_t *e, sb_addrs_t *addrs)
+{
+    const sb_addr_t *addr = healthy_address(x, e, addrs);
+
+    if (addr == NULL)
+        return UNHEALTHY;
+    set_address(x, addr, e->port);
+    return RESOLVED;
+}
 
 /* An address of the endpoint, from memory. */
 static enum resolved
@@ -88,14 +112,15 @@ resolve(sb_exchange_t *x, const sb_endpoint_t *e, const char **why)
     sb_addrs_t *addrs;
 
     if (e->literal) {
+        if (x->ups != NULL && !sb_endpoint_is_up(e, NULL))
+            return UNHEALTHY;
         x->addr = e->addr;
         x->name = e->text;
         return RESOLVED;
     }
     switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, why)) {
     case SB_OK:
-        set_address(x, sb_addrs_next(addrs), e->port);
-        return RESOLVED;
+        return use_addresses(x, e, addrs);
     case SB_AGAIN:
         return PENDING;
     default:
@@ -151,11 +176,10 @@ on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
     sb_exchange_t *x = q->data;
     ngx_int_t rc = NGX_OK;
 
-    if (addrs != NULL) {
-        set_address(x, sb_addrs_next(addrs), x->endpoint->port);
+    if (addrs != NULL && use_addresses(x, x->endpoint, addrs) == RESOLVED) {
         use_endpoint(x, x->endpoint);
     } else if (x->ups != NULL) {
-        x->why = why;
+        x->why = addrs == NULL ? why : x->why;
         rc = prepare_target(x);
         if (rc == NGX_AGAIN)
             return;
@@ -164,13 +188,13 @@ on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
     x->ready(x, rc);
 }
 
-/* Targets one after the other until one has an address, each at most once. */
+/* Targets one after the other until one has an address that is healthy, each at most once. */
 static ngx_int_t
 prepare_target(sb_exchange_t *x)
 {
     const char *why = "";
 
-    while (x->picks++ < x->ups->n) {
+    while (sb_ups_serves(x->ups) && x->picks++ < x->ups->n) {
         const sb_endpoint_t *e = pick_target(x);
         if (e == NULL)
             break;
@@ -184,6 +208,8 @@ prepare_target(sb_exchange_t *x)
             return NGX_AGAIN;
         case FAILED:
             x->why = why;
+            break;
+        case UNHEALTHY:
             break;
         }
     }
@@ -315,7 +341,8 @@ next_address(sb_exchange_t *x)
     const char *why;
     bool host_changes;
 
-    for (size_t i = 0; i < (x->ups != NULL ? x->ups->n : 1); i++) {
+    /* Twice around: an untried target may turn out to be unhealthy, and then a tried one comes again. */
+    for (size_t i = 0; i < (x->ups != NULL ? 2 * x->ups->n : 1); i++) {
         if (x->ups != NULL && (e = pick_target(x)) == NULL)
             return false;
         if (resolve(x, e, &why) != RESOLVED) {

@@ -175,18 +175,12 @@ sb_request_resume(sb_request_t *r, int verdict)
 
 /* ---- log ---- */
 
-/* Gauges of connections are copied a few times a second at most; the count of requests is exact. */
-static void
-count_request(void)
+void
+sb_worker_publish(void)
 {
-    static ngx_msec_t copied;
+#if (NGX_STAT_STUB)
     sb_runtime_t *rt = sb_worker.rt;
 
-    __atomic_fetch_add(&rt->total_requests, 1, __ATOMIC_RELAXED);
-    if (ngx_current_msec - copied < 100)
-        return;
-    copied = ngx_current_msec;
-#if (NGX_STAT_STUB)
     __atomic_store_n(&rt->connections[0], *ngx_stat_accepted, __ATOMIC_RELAXED);
     __atomic_store_n(&rt->connections[1], *ngx_stat_active, __ATOMIC_RELAXED);
     __atomic_store_n(&rt->connections[2], *ngx_stat_handled, __ATOMIC_RELAXED);
@@ -194,6 +188,20 @@ count_request(void)
     __atomic_store_n(&rt->connections[4], *ngx_stat_waiting, __ATOMIC_RELAXED);
     __atomic_store_n(&rt->connections[5], *ngx_stat_writing, __ATOMIC_RELAXED);
 #endif
+}
+
+/* Figures are published a few times a second at most; the count of requests is exact. */
+static void
+count_request(void)
+{
+    static ngx_msec_t copied;
+
+    __atomic_fetch_add(&sb_worker.rt->total_requests, 1, __ATOMIC_RELAXED);
+    if (ngx_current_msec - copied < 100)
+        return;
+    copied = ngx_current_msec;
+    sb_worker_publish();
+    sb_status_publish_dicts();
 }
 
 ngx_int_t

@@ -208,6 +208,9 @@ typedef struct sb_endpoint {
     sb_addr_t addr;        /* with port */
     ngx_str_t text;        /* "ip:port" as logs name it */
     struct sb_kpool *pool; /* idle connections to it; referenced */
+    sb_uuid_t target;      /* of an upstream's target: what its addresses' health is kept under */
+    uint64_t health_key;   /* of a literal target */
+    uint32_t weight;       /* of a target */
 } sb_endpoint_t;
 
 /* An upstream entity: a host name that stands for targets. */
@@ -219,6 +222,9 @@ typedef struct sb_ups {
     sb_balancer_t *balancer; /* NULL: no targets */
     size_t n;
     sb_endpoint_t *targets;
+    double threshold;    /* serves while more than this share (%) of the weight is healthy */
+    uint64_t health_gen; /* serves is right while this is the shared state's */
+    bool serves;
     sb_pool_t *pool;
 } sb_ups_t;
 
@@ -272,6 +278,10 @@ void sb_ups_unref(sb_ups_t *u);
 void sb_ups_forget(const sb_uuid_t *id); /* NULL: all */
 /* Fills *e; strings come from the pool. */
 void sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port);
+/* Whether an address of a target gets traffic. addr NULL: the literal address that the target is. */
+bool sb_endpoint_is_up(const sb_endpoint_t *e, const sb_addr_t *addr);
+/* Whether enough of the upstream is healthy for it to get traffic at all. */
+bool sb_ups_serves(sb_ups_t *u);
 void sb_endpoint_clear(sb_endpoint_t *e);
 /* ------------------------------------------------------------------ the request */
 
@@ -437,6 +447,13 @@ typedef struct sb_worker {
 } sb_worker_t;
 extern sb_worker_t sb_worker;
 
+/* status.c: the Status API's requests, what /status shows of the proxy, and their end. */
+ngx_int_t sb_status_handler(ngx_http_request_t *r);
+void sb_status_publish_dicts(void);
+void sb_status_done(void);
+/* phases.c: copies nginx's counters of connections into the shared state. */
+void sb_worker_publish(void);
+
 void sb_events_start(ngx_cycle_t *cycle); /* events.c */
 void sb_events_stop(void);
 
@@ -448,6 +465,15 @@ void sb_worker_lua_ready(void);
  * connection broke. args is stolen. Returns the id, 0 when not connected. */
 uint64_t sb_rpc_call(const char *call, json_t *args, void (*done)(void *arg, const json_t *answer), void *arg);
 void sb_rpc_cancel(uint64_t id);
+/* asked.c: control's question number `asked`, answered now or later by sb_rpc_answer(), which takes its message over. */
+void sb_asked(uint64_t asked, const json_t *question);
+void sb_rpc_answer(uint64_t asked, json_t *message);
+/* Drops what is not answered yet. */
+void sb_asked_done(void);
+/* lua_cache.c: kong.cache's values, in Lua's shared dictionaries. What is cached under key, parsed; NULL: nothing. New reference. */
+json_t *sb_lua_cache_get(sb_str_t key);
+void sb_lua_cache_delete(sb_str_t key);
+void sb_lua_cache_purge(void);
 
 /* Switches the request to the location with Lua's hooks; counts it once in rt->lua_entries. */
 void sb_enter_lua(sb_ctx_t *ctx);

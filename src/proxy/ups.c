@@ -68,6 +68,58 @@ sb_endpoint_clear(sb_endpoint_t *e)
     e->pool = NULL;
 }
 
+/* ---- health ---- */
+
+static uint64_t
+address_key(const sb_endpoint_t *e, const sb_addr_t *addr)
+{
+    if (addr->sa.any.sa_family == AF_INET6)
+        return sb_health_key(&e->target, &addr->sa.v6.sin6_addr, 16, e->port);
+    return sb_health_key(&e->target, &addr->sa.v4.sin_addr, 4, e->port);
+}
+
+bool
+sb_endpoint_is_up(const sb_endpoint_t *e, const sb_addr_t *addr)
+{
+    const sb_health_t *h = &sb_worker.rt->health;
+
+    return !sb_health_any(h) || !sb_health_is_down(h, addr == NULL ? e->health_key : address_key(e, addr));
+}
+
+/* Adds the weight of the target's addresses, as far as they are known; a name that has not been looked up yet counts as healthy. */
+static void
+weigh(const sb_endpoint_t *e, uint64_t *total, uint64_t *available)
+{
+    sb_addrs_t *addrs = NULL;
+    const char *why;
+
+    if (e->literal || sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why) != SB_OK) {
+        *total += e->weight;
+        *available += e->literal && !sb_endpoint_is_up(e, NULL) ? 0 : e->weight;
+        return;
+    }
+    for (uint32_t i = 0; i < addrs->n; i++) {
+        *total += e->weight;
+        *available += sb_endpoint_is_up(e, &addrs->addr[i]) ? e->weight : 0;
+    }
+}
+
+bool
+sb_ups_serves(sb_ups_t *u)
+{
+    uint64_t gen = __atomic_load_n(&sb_worker.rt->health.gen, __ATOMIC_ACQUIRE), total = 0, available = 0;
+
+    if (!sb_health_any(&sb_worker.rt->health))
+        return true;
+    if (u->health_gen != gen) {
+        u->health_gen = gen;
+        for (size_t i = 0; i < u->n; i++)
+            weigh(&u->targets[i], &total, &available);
+        u->serves = total != 0 && (double)available / (double)total * 100 > u->threshold;
+    }
+    return u->serves;
+}
+
 /* ---- upstreams ---- */
 
 sb_ups_t *
@@ -155,6 +207,16 @@ make_balancer(sb_ups_t *u, const char *algorithm, const struct targets *t)
         sb_err_clear(&err);
 }
 
+static void
+init_target(sb_endpoint_t *e, sb_pool_t *pool, const sb_target_t *t)
+{
+    sb_endpoint_init(e, pool, t->host, t->port);
+    e->target = t->id;
+    e->weight = t->weight;
+    if (e->literal)
+        e->health_key = address_key(e, &e->addr);
+}
+
 static sb_ups_t *
 make_ups(const sb_row_t *row, const json_t *json)
 {
@@ -172,7 +234,9 @@ make_ups(const sb_row_t *row, const json_t *json)
     u->n = t.n;
     u->targets = sb_pool_alloc(pool, t.n * sizeof(*u->targets));
     for (size_t i = 0; i < t.n; i++)
-        sb_endpoint_init(&u->targets[i], pool, t.items[i].host, t.items[i].port);
+        init_target(&u->targets[i], pool, &t.items[i]);
+    u->threshold = json_number_value(json_object_get(json_object_get(json, "healthchecks"), "threshold"));
+    u->health_gen = UINT64_MAX;
     make_balancer(u, algorithm != NULL ? algorithm : "round-robin", &t);
     free(t.items);
     sb_cache_bytes += sb_pool_bytes(pool);

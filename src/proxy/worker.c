@@ -82,12 +82,26 @@ both_sides(const sb_entity_t *e, const sb_uuid_t *id, const json_t *old, void (*
     json_decref(now);
 }
 
+/* Events that are of no row. */
+static void
+apply_plain_event(const json_t *event)
+{
+    const char *op = sb_json_string(event, "op"), *key = sb_json_string(event, "key");
+
+    if (op != NULL && strcmp(op, "cache_purge") == 0)
+        sb_lua_cache_purge();
+    else if (op != NULL && strcmp(op, "cache_delete") == 0 && key != NULL)
+        sb_lua_cache_delete((sb_str_t){key, strlen(key)});
+}
+
 static void
 apply_event(const json_t *event)
 {
     const char *entity = sb_json_string(event, "entity"), *text = sb_json_string(event, "id");
     sb_uuid_t id;
 
+    if (entity == NULL)
+        apply_plain_event(event);
     if (entity == NULL || text == NULL || !sb_uuid_parse(text, strlen(text), &id))
         return;
     if (strcmp(entity, "routes") == 0)
@@ -279,6 +293,7 @@ first_turn(ngx_event_t *ev)
 {
     sb_worker_catch_up();
     follow_log_level();
+    sb_status_publish_dicts();
     if (!sb_lua_hooks.defer_ready)
         announce_ready();
 }
@@ -338,7 +353,9 @@ sb_worker_exit(ngx_cycle_t *cycle)
     clear_slot(&sb_worker.rt->worker_pid[sb_worker.slot]);
     clear_slot(&sb_worker.rt->lua_pid[sb_worker.slot]);
     sb_events_stop();
+    sb_asked_done();
     sb_resolver_done();
+    sb_status_done();
     sb_router_free(sb_worker.router);
     sb_model_reader_close(sb_worker.reader);
     sb_worker.reader = NULL;

@@ -164,11 +164,12 @@ class Gateway:
     def __init__(self, ports, settings, env=None):
         self.prefix = pathlib.Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
         self.prefix.chmod(0o755)
-        self.proxy_port, self.tls_port, self.admin_port, self.admin_tls_port = (ports.take() for _ in range(4))
+        self.proxy_port, self.tls_port, self.admin_port, self.admin_tls_port, self.status_port = (ports.take() for _ in range(5))
         self.settings = {
             "prefix": str(self.prefix),
             "proxy_listen": f"127.0.0.1:{self.proxy_port} reuseport backlog=16384, 127.0.0.1:{self.tls_port} http2 ssl reuseport backlog=16384",
             "admin_listen": f"127.0.0.1:{self.admin_port}, 127.0.0.1:{self.admin_tls_port} http2 ssl",
+            "status_listen": f"127.0.0.1:{self.status_port}",
             "nginx_worker_processes": 2,
             "nginx_events_worker_connections": 1024,
             "log_level": "info",
@@ -177,6 +178,7 @@ class Gateway:
         self.extra_env = env or {}
         self.allowed = []
         self.admin = Site(f"http://127.0.0.1:{self.admin_port}")
+        self.status = Site(f"http://127.0.0.1:{self.status_port}")
         self.proxy = Site(f"http://127.0.0.1:{self.proxy_port}")
         self.proxy_tls = Site(f"https://127.0.0.1:{self.tls_port}")
         self.admin_tls = Site(f"https://127.0.0.1:{self.admin_tls_port}")

@@ -164,7 +164,7 @@ enter_workspace(sb_admin_call_t *c)
     json_t *row = NULL;
     char *name;
 
-    if (len < 2 || path.data[0] != '/')
+    if (c->store == NULL || len < 2 || path.data[0] != '/')
         return sb_admin_answer_not_found(c);
     name = sb_admin_unescape((sb_str_t){path.data + 1, len - 1}, &n);
     rest = len < path.len ? (sb_str_t){path.data + len, path.len - len} : SB_STR("/");
@@ -207,10 +207,11 @@ sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_
     *res = (sb_admin_response_t){0};
     add_cors(&c);
     rc = dispatch(&c);
-    SB_ASSERT(res->status != 0);
+    SB_ASSERT(res->status != 0 || res->ask != NULL);
     for (size_t i = 0; i < SB_ADMIN_MAX_PARAMS; i++)
         free(c.param[i]);
-    sb_store_use_workspace(s, NULL);
+    if (s != NULL)
+        sb_store_use_workspace(s, NULL);
     free(c.prefix);
     json_decref(c.query);
     json_decref(c.input);

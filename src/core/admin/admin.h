@@ -6,6 +6,7 @@
 #ifndef SB_ADMIN_H
 #define SB_ADMIN_H
 
+#include "core/balancer/health.h"
 #include "core/store/store.h"
 #include "core/settings/settings.h"
 
@@ -19,6 +20,7 @@ typedef struct sb_admin_request {
     sb_str_t body;
     sb_str_t origin; /* CORS request headers, empty: none */
     sb_str_t acrh;   /* Access-Control-Request-Headers */
+    const json_t *told; /* what a first run asked for (sb_admin_response_t.ask); NULL: this is the first */
 } sb_admin_request_t;
 
 typedef struct sb_admin_header {
@@ -31,6 +33,11 @@ typedef struct sb_admin_response {
     size_t body_len;
     sb_admin_header_t *headers; /* Content-Type, Allow, CORS …; not Server, Content-Length, latency */
     size_t n_headers;
+    /* Set instead of all the others: the endpoint needs what only a proxy worker knows, and is to be called again with `told`.
+     *   {"resolve": [host name …]}  →  {"resolve": {name: [address …], or text why not}}
+     *   {"cache": key}              →  {"cache": {"value": any}}, or {} when nothing is cached
+     * told is {} when no worker answers. */
+    json_t *ask;
 } sb_admin_response_t;
 
 /* What the endpoints need from the node; called on the store thread; every callback may be NULL. New references. */
@@ -45,6 +52,12 @@ typedef struct sb_admin_host {
     json_t *(*memory)(void *arg);
     int (*log_level)(void *arg);                              /* as SB_LOG_* */
     void (*set_log_level)(int level, int timeout, void *arg); /* for `timeout` seconds; 0: until changed again */
+    sb_health_t *health;                                      /* NULL: targets' health is neither known nor set */
+    /* The Status API: its few endpoints instead of all, none of which needs a store. */
+    bool status_api;
+    bool (*reachable)(void *arg);         /* the record; NULL: it is */
+    const char *(*unready)(void *arg);    /* why traffic should not come here, static text; NULL: it may */
+    void (*drain)(void *arg);             /* traffic is to stay away from now on */
     void *arg;
 } sb_admin_host_t;
 
@@ -52,7 +65,7 @@ sb_admin_t *sb_admin_new(const sb_admin_host_t *host);
 void sb_admin_free(sb_admin_t *a);
 /* Whether this request may write (decides group commit); by method and path only. */
 bool sb_admin_is_write(const sb_admin_request_t *req);
-/* Fills *res completely; never fails. Returns SB_OK when writes are to be kept, SB_DECLINED when they are to be undone. */
+/* s: may be NULL for a Status API. Fills *res completely; never fails. Returns SB_OK when writes are to be kept, SB_DECLINED when they are to be undone. */
 int sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_admin_response_t *res);
 /* Replaces *res by the interface's 500 (a commit that failed). */
 void sb_admin_commit_failed(sb_admin_response_t *res);

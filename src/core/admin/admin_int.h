@@ -29,6 +29,7 @@ typedef struct sb_admin_route {
     const sb_entity_t *parent;          /* nested rows: whose key comes first in the path */
     const sb_foreign_t *foreign;        /* the field that links the two */
     bool hidden;                        /* answers 404 although a generated row would match */
+    enum { SB_ADMIN_ONLY, SB_ADMIN_AND_STATUS, SB_STATUS_ONLY } api; /* which of the two APIs has it */
     const char *param0;                 /* what stands in the pattern where others have their first parameter */
     const char *text;                   /* what it is for, in the reference */
 } sb_admin_route_t;
@@ -88,7 +89,7 @@ int sb_admin_multipart_parse(sb_str_t content_type, sb_str_t body, json_t *out, 
 
 /* --- input.c --- */
 /* Reads the body into c->input (an object, empty without a body), form fields typed by e's schema. SB_OK, or SB_DECLINED having answered
- * 400 or 415. plugin_name: see sb_schema_decode_form(). */
+ * 400 or 415. e NULL: form fields stay text. plugin_name: see sb_schema_decode_form(). */
 int sb_admin_read_input(sb_admin_call_t *c, const sb_entity_t *e, const char *plugin_name);
 /* A query argument; NULL when absent. Repeated: the last. */
 const char *sb_admin_query(const sb_admin_call_t *c, const char *name);
@@ -101,6 +102,8 @@ int sb_admin_answer_json(sb_admin_call_t *c, int status, const char *text, size_
 int sb_admin_answer_empty(sb_admin_call_t *c, int status);
 int sb_admin_answer_message(sb_admin_call_t *c, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int sb_admin_answer_not_found(sb_admin_call_t *c);
+/* Wants to be called again with what it asks for, which is taken over; see sb_admin_response_t. Only while c->req->told is NULL. */
+int sb_admin_ask(sb_admin_call_t *c, json_t *ask);
 /* By c->err; rc is what the failed function returned. */
 int sb_admin_answer_error(sb_admin_call_t *c);
 void sb_admin_add_header(sb_admin_response_t *res, const char *name, const char *value);
@@ -125,6 +128,17 @@ int sb_admin_read_patch(sb_admin_call_t *c, const sb_entity_t *e, const char *ke
 /* Writes c->input and answers with the row. */
 int sb_admin_write_insert(sb_admin_call_t *c, const sb_entity_t *e);
 int sb_admin_write_item(sb_admin_call_t *c, const sb_entity_t *e, const char *key, bool upsert);
+
+/* --- targets.c --- */
+/* The upstream that the path names first. SB_DECLINED having answered. */
+int sb_admin_targets_upstream(sb_admin_call_t *c, json_t **row);
+/* A page of the upstream's targets, newest first, as the query asks; *token (malloc'ed): of the next page, NULL: none. SB_DECLINED
+ * having answered. */
+int sb_admin_targets_page(sb_admin_call_t *c, const char *upstream, json_t **rows, char **token);
+/* All of them. NULL with c->err. */
+json_t *sb_admin_targets_of(sb_admin_call_t *c, const char *upstream);
+/* The target that the path names second, of the upstream that it names first. SB_DECLINED having answered. */
+int sb_admin_targets_select(sb_admin_call_t *c, char upstream[SB_UUID_TEXT + 1], json_t **row);
 
 /* --- nested.c: /services/{s}/routes and back --- */
 int sb_admin_nested_list(sb_admin_call_t *c);

@@ -86,6 +86,15 @@ sb_admin_answer_not_found(sb_admin_call_t *c)
     return sb_admin_answer_message(c, 404, "Not found");
 }
 
+int
+sb_admin_ask(sb_admin_call_t *c, json_t *ask)
+{
+    SB_ASSERT(c->req->told == NULL);
+    sb_admin_response_free(c->res);
+    c->res->ask = ask;
+    return SB_DECLINED;
+}
+
 /* 0: an error of ours, whose details are for the log only. */
 static int
 status_of(int code)
@@ -155,6 +164,7 @@ sb_admin_response_free(sb_admin_response_t *res)
     }
     free(res->headers);
     free(res->body);
+    json_decref(res->ask);
     *res = (sb_admin_response_t){0};
 }
 

@@ -10,10 +10,25 @@ int sb_admin_status(sb_admin_call_t *c);
 int sb_admin_timers(sb_admin_call_t *c);
 int sb_admin_endpoints(sb_admin_call_t *c);
 int sb_admin_config(sb_admin_call_t *c);
+int sb_admin_clustering(sb_admin_call_t *c);
 int sb_admin_status_dns(sb_admin_call_t *c);
 int sb_admin_needs_wasm(sb_admin_call_t *c);
 int sb_admin_log_level(sb_admin_call_t *c);
 int sb_admin_log_level_set(sb_admin_call_t *c);
+
+/* status_api.c */
+int sb_admin_ready(sb_admin_call_t *c);
+int sb_admin_ready_set(sb_admin_call_t *c);
+
+/* health.c */
+int sb_admin_health(sb_admin_call_t *c);
+int sb_admin_health_up(sb_admin_call_t *c);
+int sb_admin_health_down(sb_admin_call_t *c);
+
+/* cache.c */
+int sb_admin_cache_purge(sb_admin_call_t *c);
+int sb_admin_cache_get(sb_admin_call_t *c);
+int sb_admin_cache_delete(sb_admin_call_t *c);
 
 /* schemas.c */
 int sb_admin_schema(sb_admin_call_t *c);

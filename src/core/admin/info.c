@@ -129,9 +129,9 @@ sb_admin_status(sb_admin_call_t *c)
         return sb_admin_answer_message(c, 400, "invalid unit '%s' (expected 'k/K', 'm/M', or 'g/G')", unit);
     memory = host_value(h->memory, h, "{\"lua_shared_dicts\":{},\"workers_lua_vms\":[]}");
     convert(memory, u, (int)fmin(digits, 20));
-    /* A database that cannot be read does not let the node start, and its failures are answered with 500. */
-    return sb_admin_answer(
-        c, 200, json_pack("{s:o,s:o,s:{s:b}}", "memory", memory, "server", host_value(h->counters, h, "{}"), "database", "reachable", 1));
+    return sb_admin_answer(c, 200,
+                           json_pack("{s:o,s:o,s:{s:b}}", "memory", memory, "server", host_value(h->counters, h, "{}"), "database",
+                                     "reachable", h->reachable == NULL || h->reachable(h->arg)));
 }
 
 /* ---------- /timers, /endpoints, /config ---------- */
@@ -182,6 +182,13 @@ int
 sb_admin_config(sb_admin_call_t *c)
 {
     return sb_admin_answer_message(c, 400, "this endpoint is only available when Kong is configured to not use a database");
+}
+
+int
+sb_admin_clustering(sb_admin_call_t *c)
+{
+    return sb_admin_answer_message(c, 400,
+                                   "this endpoint is only available when Kong is configured to run as Control Plane for the cluster");
 }
 
 /* The counters of the newer client that the interface knows; ours has none of them. */

@@ -51,7 +51,7 @@ read_form(sb_admin_call_t *c, enum form form, const sb_schema_t *schema, const c
     else
         rc = sb_admin_args_parse(c->req->body, args, &well);
     if (rc == SB_OK)
-        c->input = sb_schema_decode_form(schema, plugin_name, args);
+        c->input = schema != NULL ? sb_schema_decode_form(schema, plugin_name, args) : json_incref(args);
     else
         rc = sb_admin_answer_message(c, 400, well ? "Too many arguments" : "Cannot parse form body");
     json_decref(args);
@@ -74,7 +74,7 @@ sb_admin_read_input(sb_admin_call_t *c, const sb_entity_t *e, const char *plugin
     case FORM_OTHER:
         return sb_admin_answer_message(c, 415, "Unsupported media type");
     default:
-        return read_form(c, form, sb_schema_variant(e->schema, &c->admin->host.hooks), plugin_name);
+        return read_form(c, form, e != NULL ? sb_schema_variant(e->schema, &c->admin->host.hooks) : NULL, plugin_name);
     }
 }
 

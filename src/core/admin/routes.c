@@ -116,12 +116,14 @@ sb_admin_routes_build(sb_admin_t *a)
 
     for (size_t i = 0; i < sizeof(by_hand) / sizeof(by_hand[0]); i++) {
         for (const sb_admin_route_t *r = by_hand[i]; r->pattern != NULL; r++) {
+            if (r->api != SB_ADMIN_AND_STATUS && r->api != (a->host.status_api ? SB_STATUS_ONLY : SB_ADMIN_ONLY))
+                continue;
             add(a, *r);
             if (r->of != NULL)
                 a->routes[a->n - 1].entity = sb_entity_find(r->of);
         }
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !a->host.status_api; i++) {
         if (all[i]->def->no_admin)
             continue;
         add_entity(a, all[i]);

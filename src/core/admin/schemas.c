@@ -9,6 +9,16 @@ no_entity(sb_admin_call_t *c, const char *name)
     return sb_admin_answer_message(c, 404, "No entity named '%s'", name);
 }
 
+/* What the interface shows of a schema: its fields and its checks, and not which other ways of writing a field there are. */
+static int
+answer_schema(sb_admin_call_t *c, const sb_schema_t *schema)
+{
+    json_t *shown = sb_schema_describe(schema);
+
+    json_object_del(shown, "shorthand_fields");
+    return sb_admin_answer(c, 200, shown);
+}
+
 int
 sb_admin_schema(sb_admin_call_t *c)
 {
@@ -16,7 +26,7 @@ sb_admin_schema(sb_admin_call_t *c)
 
     if (e == NULL)
         return no_entity(c, c->param[0]);
-    return sb_admin_answer(c, 200, sb_schema_describe(sb_schema_variant(e->schema, &c->admin->host.hooks)));
+    return answer_schema(c, sb_schema_variant(e->schema, &c->admin->host.hooks));
 }
 
 int
@@ -43,7 +53,7 @@ sb_admin_plugin_schema(sb_admin_call_t *c)
 
     if (ps == NULL)
         return sb_admin_answer_message(c, 404, "No plugin named '%s'", c->param[0]);
-    return sb_admin_answer(c, 200, sb_schema_describe(ps->schema));
+    return answer_schema(c, ps->schema);
 }
 
 /* The older form: the fields of config alone. */
@@ -76,7 +86,7 @@ sb_admin_vault_schema(sb_admin_call_t *c)
     const struct sb_subschema *sub = e != NULL ? e->def->subschemas : NULL;
     struct sb_schema_def def = {.name = c->param[0]};
     sb_schema_t *schema;
-    json_t *shown;
+    int rc;
 
     while (sub != NULL && sub->key != NULL && strcmp(sub->key, c->param[0]) != 0)
         sub++;
@@ -85,9 +95,9 @@ sb_admin_vault_schema(sb_admin_call_t *c)
     def.fields = sub->fields;
     def.checks = sub->checks;
     schema = sb_schema_from_table(&def);
-    shown = sb_schema_describe(schema);
+    rc = answer_schema(c, schema);
     sb_schema_free(schema);
-    return sb_admin_answer(c, 200, shown);
+    return rc;
 }
 
 int

@@ -17,13 +17,19 @@ targets(void)
     return sb_entity_find("targets");
 }
 
+int
+sb_admin_targets_upstream(sb_admin_call_t *c, json_t **row)
+{
+    return sb_admin_select(c, sb_entity_find("upstreams"), c->param[0], row);
+}
+
 /* Id of the upstream that the path names. SB_DECLINED having answered. */
 static int
 upstream_id(sb_admin_call_t *c, char id[SB_UUID_TEXT + 1])
 {
     json_t *row = NULL;
 
-    if (sb_admin_select(c, sb_entity_find("upstreams"), c->param[0], &row) != SB_OK)
+    if (sb_admin_targets_upstream(c, &row) != SB_OK)
         return SB_DECLINED;
     memcpy(id, sb_json_string(row, "id"), SB_UUID_TEXT + 1);
     json_decref(row);
@@ -32,9 +38,9 @@ upstream_id(sb_admin_call_t *c, char id[SB_UUID_TEXT + 1])
 
 /* ---------- listing ---------- */
 
-/* All targets of an upstream, newest first. NULL with c->err. */
-static json_t *
-all_rows(sb_admin_call_t *c, const char *upstream)
+/* Newest first. */
+json_t *
+sb_admin_targets_of(sb_admin_call_t *c, const char *upstream)
 {
     sb_page_opts_t o = {.size = PAGE_MAX, .foreign_field = "upstream", .foreign_id = upstream, .newest_first = true};
     json_t *all = json_array(), *rows;
@@ -81,26 +87,37 @@ read_number(sb_admin_call_t *c, const char *name, size_t min, size_t *out)
 }
 
 int
-sb_admin_targets_list(sb_admin_call_t *c)
+sb_admin_targets_page(sb_admin_call_t *c, const char *upstream, json_t **rows, char **token)
 {
-    char id[SB_UUID_TEXT + 1], *key, *path;
     size_t size = PAGE_DEFAULT, offset = 0, n;
-    json_t *rows, *shown;
-    int rc;
+    json_t *all;
 
-    if (upstream_id(c, id) != SB_OK)
-        return SB_DECLINED;
-    if (!read_number(c, "size", 1, &size) || !read_number(c, "offset", 0, &offset) || (rows = all_rows(c, id)) == NULL)
+    *token = NULL;
+    if (!read_number(c, "size", 1, &size) || !read_number(c, "offset", 0, &offset) || (all = sb_admin_targets_of(c, upstream)) == NULL)
         return sb_admin_answer_error(c);
     size = size < PAGE_MAX ? size : PAGE_MAX;
-    n = json_array_size(rows);
-    shown = json_array();
+    n = json_array_size(all);
+    *rows = json_array();
     for (size_t i = offset; i < n && i < offset + size; i++)
-        json_array_append_new(shown, sb_admin_present(c, targets(), json_array_get(rows, i)));
-    json_decref(rows);
+        json_array_append_new(*rows, sb_admin_present(c, targets(), json_array_get(all, i)));
+    json_decref(all);
+    if (offset + size < n)
+        *token = sb_asprintf("%zu", offset + size);
+    return SB_OK;
+}
+
+int
+sb_admin_targets_list(sb_admin_call_t *c)
+{
+    char id[SB_UUID_TEXT + 1], *key, *path, *token;
+    json_t *rows;
+    int rc;
+
+    if (upstream_id(c, id) != SB_OK || sb_admin_targets_page(c, id, &rows, &token) != SB_OK)
+        return SB_DECLINED;
     key = sb_admin_escape(c->param[0]);
     path = sb_asprintf("/upstreams/%s/targets", key);
-    rc = sb_admin_answer_page(c, shown, offset + size < n ? sb_asprintf("%zu", offset + size) : NULL, path, NULL);
+    rc = sb_admin_answer_page(c, rows, token, path, NULL);
     free(key);
     free(path);
     return rc;
@@ -156,9 +173,8 @@ select_by_address(sb_admin_call_t *c, const char *upstream, const char *text, js
     return rc;
 }
 
-/* The target of the path. SB_DECLINED having answered. */
-static int
-select_target(sb_admin_call_t *c, char upstream[SB_UUID_TEXT + 1], json_t **row)
+int
+sb_admin_targets_select(sb_admin_call_t *c, char upstream[SB_UUID_TEXT + 1], json_t **row)
 {
     sb_uuid_t u;
     int rc = upstream_id(c, upstream);
@@ -183,7 +199,7 @@ sb_admin_targets_get(sb_admin_call_t *c)
     char upstream[SB_UUID_TEXT + 1];
     json_t *row = NULL;
 
-    if (select_target(c, upstream, &row) != SB_OK)
+    if (sb_admin_targets_select(c, upstream, &row) != SB_OK)
         return SB_DECLINED;
     return sb_admin_answer_row(c, 200, targets(), row);
 }
@@ -195,7 +211,7 @@ sb_admin_targets_patch(sb_admin_call_t *c)
     json_t *row = NULL;
     int rc;
 
-    if (select_target(c, upstream, &row) != SB_OK)
+    if (sb_admin_targets_select(c, upstream, &row) != SB_OK)
         return SB_DECLINED;
     rc = sb_admin_read_input(c, targets(), NULL);
     if (rc == SB_OK) {
@@ -213,7 +229,7 @@ sb_admin_targets_delete(sb_admin_call_t *c)
     json_t *row = NULL;
     int rc;
 
-    if (select_target(c, upstream, &row) != SB_OK)
+    if (sb_admin_targets_select(c, upstream, &row) != SB_OK)
         return SB_DECLINED;
     rc = sb_dao_delete(c->store, targets(), sb_json_string(row, "id"), NULL, NULL, &c->err);
     json_decref(row);

@@ -11,6 +11,7 @@
 #define SB_MODEL_H
 
 #include "core/base/base.h"
+#include "core/balancer/health.h"
 #include "core/base/uuid.h"
 #include "core/entities/entities.h"
 
@@ -19,6 +20,8 @@
 /* ---------- shared runtime state: <prefix>/run/state, MAP_SHARED, created by control or the supervisor ---------- */
 #define SB_RT_MAGIC       0x53425254u
 #define SB_RT_WORKERS     256
+#define SB_RT_DICTS       32
+#define SB_RT_DICT_NAME   48
 #define SB_CLOSING_MAX_MS 10000u /* how far ahead closing_until may be */
 typedef struct sb_runtime {
     uint32_t magic, size;
@@ -34,11 +37,21 @@ typedef struct sb_runtime {
     uint64_t lua_gc_kb[SB_RT_WORKERS]; /* by worker slot */
     uint64_t lua_pid[SB_RT_WORKERS];
     uint64_t worker_pid[SB_RT_WORKERS]; /* 0: none; one that was killed may still stand here */
+    uint64_t control_pid;               /* of the control worker that has the record open; 0: none; may have been killed */
+    uint64_t run;                       /* which start of the node draining and health are of */
+    uint64_t draining;                  /* 1: the node is to get no new traffic (Status API) */
+    struct sb_runtime_dict {
+        char name[SB_RT_DICT_NAME]; /* "": the end */
+        uint64_t capacity, used;    /* bytes */
+    } dicts[SB_RT_DICTS];           /* Lua's shared dictionaries, as the proxy last saw them */
+    sb_health_t health;             /* unhealthy addresses of targets */
 } sb_runtime_t;
 
 /* Maps the file, creating it (0600) when create. *out stays mapped until sb_runtime_unmap. */
 int sb_runtime_map(const char *path, bool create, sb_runtime_t **out, sb_err_t *err);
 void sb_runtime_unmap(sb_runtime_t *rt);
+/* Control, once it has the writer role: forgets what is of an earlier start of the node. run: tells starts apart, not 0. */
+void sb_runtime_begin(sb_runtime_t *rt, uint64_t run);
 
 /* ---------- writer (one per node) ---------- */
 typedef struct sb_model_writer sb_model_writer_t;

@@ -72,3 +72,12 @@ sb_runtime_unmap(sb_runtime_t *rt)
     if (rt != NULL)
         munmap(rt, sizeof(*rt));
 }
+
+void
+sb_runtime_begin(sb_runtime_t *rt, uint64_t run)
+{
+    if (__atomic_exchange_n(&rt->run, run, __ATOMIC_RELAXED) == run)
+        return;
+    __atomic_store_n(&rt->draining, 0, __ATOMIC_RELAXED);
+    sb_health_prune(&rt->health, NULL, NULL);
+}
