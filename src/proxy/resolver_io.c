@@ -164,6 +164,9 @@ channel_new(bool own_times, ares_channel *out)
     struct ares_options o = {.sock_state_cb = sock_state, .lookups = "b", .timeout = TIMEOUT_MS, .tries = TRIES};
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS; /* "b": DNS only, the hosts file is ours */
 
+#ifdef ARES_OPT_QUERY_CACHE
+    mask |= ARES_OPT_QUERY_CACHE; /* newer ones have a cache of their own; of 0 seconds here: ours is the one that settings bound */
+#endif
     return ares_init_options(out, &o, mask | (own_times ? ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES : 0));
 }
 

@@ -71,7 +71,8 @@ def test_named_files_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_named_functions_exist(page):
     """`file.c:function()` is in that file; a bare `sb_…()` is somewhere in the source."""
-    everything = "\n".join(p.read_text() for folder in ("src", "include", "tools", "lua") for p in (ROOT / folder).rglob("*.[chl]*") if p.is_file())
+    everything = "\n".join(p.read_text() for folder in ("src", "include", "tools", "lua") for p in (ROOT / folder).rglob("*.[chl]*")
+                           if p.is_file() and "__pycache__" not in p.parts)
     wrong = []
     for file, function in re.findall(r"`((?:%s)/[\w./-]+\.\w+):([\w.]+)\(\)`" % "|".join(FOLDERS), page.read_text()):
         text = (ROOT / file).read_text() if (ROOT / file).exists() else ""

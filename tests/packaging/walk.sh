@@ -29,14 +29,14 @@ set_up() {
     local line
     commands | sed -n 1,3p > /tmp/setup
     while read -r line; do
-        bash -c "$line" | tr -d '\r' > /tmp/answer
+        bash -c "$line" 2> /dev/null | tr -d '\r' > /tmp/answer
         head -n 1 /tmp/answer | grep -q ' 201 ' || fail "$line: $(cat /tmp/answer)"
     done < /tmp/setup
 }
 
 # A request through them all.
 check_request() {
-    bash -c "$(commands | sed -n 4p)" | tr -d '\r' > /tmp/answer
+    bash -c "$(commands | sed -n 4p)" 2> /dev/null | tr -d '\r' > /tmp/answer
     head -n 1 /tmp/answer | grep -q ' 200 ' || fail "the request: $(cat /tmp/answer)"
     grep -qi '^X-MyPlugin: http://localhost:8080/anything$' /tmp/answer || fail "the plugin's header: $(cat /tmp/answer)"
 }
