@@ -39,7 +39,11 @@ page(const char *token)
     all = sb_entities_all(&n);
     for (size_t i = 0; i <= n; i++) {
         sb_err_t err = {0};
-        int rc = i < n ? sb_dao_page(store, all[i], &opts, &rows, &next, &err) : sb_dao_tags(store, NULL, &opts, &rows, &next, &err);
+        int rc;
+
+        if (i < n && strcmp(all[i]->name, "tags") == 0) /* has no table of its own: it is the last one asked for */
+            continue;
+        rc = i < n ? sb_dao_page(store, all[i], &opts, &rows, &next, &err) : sb_dao_tags(store, NULL, &opts, &rows, &next, &err);
 
         SB_ASSERT(rc == SB_OK ? json_is_array(rows) : rc == SB_DECLINED && err.code == SB_E_INVALID_OFFSET);
         sb_err_clear(&err);
