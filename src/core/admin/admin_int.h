@@ -23,15 +23,15 @@ typedef int (*sb_admin_handler_pt)(sb_admin_call_t *c);
 /* One row: what a path answers. Patterns are made of literal segments and {name} segments, which match anything. */
 typedef struct sb_admin_route {
     const char *pattern;
-    sb_admin_handler_pt on[SB_M_COUNT]; /* NULL: not allowed */
-    const sb_entity_t *entity;          /* generated rows: what is listed, shown or written */
-    const char *of;                     /* rows by hand that use generated rows' handlers: the entity's name */
-    const sb_entity_t *parent;          /* nested rows: whose key comes first in the path */
-    const sb_foreign_t *foreign;        /* the field that links the two */
-    bool hidden;                        /* answers 404 although a generated row would match */
+    sb_admin_handler_pt on[SB_M_COUNT];                              /* NULL: not allowed */
+    const sb_entity_t *entity;                                       /* generated rows: what is listed, shown or written */
+    const char *of;                                                  /* rows by hand that use generated rows' handlers: the entity's name */
+    const sb_entity_t *parent;                                       /* nested rows: whose key comes first in the path */
+    const sb_foreign_t *foreign;                                     /* the field that links the two */
+    bool hidden;                                                     /* answers 404 although a generated row would match */
     enum { SB_ADMIN_ONLY, SB_ADMIN_AND_STATUS, SB_STATUS_ONLY } api; /* which of the two APIs has it */
-    const char *param0;                 /* what stands in the pattern where others have their first parameter */
-    const char *text;                   /* what it is for, in the reference */
+    const char *param0; /* what stands in the pattern where others have their first parameter */
+    const char *text;   /* what it is for, in the reference */
 } sb_admin_route_t;
 
 struct sb_admin {
@@ -52,7 +52,7 @@ struct sb_admin_call {
     sb_admin_response_t *res;
     const sb_admin_route_t *route;
     enum sb_admin_method method;
-    char *prefix; /* "/team": what names the workspace in the path, as sent; NULL: nothing. malloc'ed */
+    char *prefix;                     /* "/team": what names the workspace in the path, as sent; NULL: nothing. malloc'ed */
     char *param[SB_ADMIN_MAX_PARAMS]; /* decoded, malloc'ed */
     json_t *query;                    /* name → string, or array of strings when repeated */
     json_t *input;                    /* the body as an object, once read */
