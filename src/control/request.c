@@ -182,6 +182,7 @@ sb_admin_content_handler(ngx_http_request_t *r)
 {
     ngx_int_t rc;
 
+    sb_admin_http_hide_secrets(r);
     if (r->err_status >= NGX_HTTP_BAD_REQUEST)
         return sb_admin_http_refusal(r, sb_node_settings());
     rc = ngx_http_read_client_request_body(r, on_body);

@@ -332,6 +332,18 @@ def test_access_log(gateway):
     gw.wait_log(r'"GET /services\?size=3 HTTP/1.1" 200 ', name="admin_access")
 
 
+def test_no_secrets_in_logs(gateway):
+    """The access log has no value of an argument that is a secret by its name, whether the request was answered or refused."""
+    gw = gateway()
+    secrets = "password=hid-1&size=3&api_key=hid-2&a%5Bclient_secret%5D=hid-3&access_token=hid-4&Authorization=hid-5&x=shown"
+    assert gw.admin.get(f"/services?{secrets}").status_code == 200
+    assert gw.admin.post(f"/services?{secrets}&end=1", data="x" * (11 << 20)).status_code == 413
+    gw.wait_log(r"x=shown&end=1", name="admin_access")
+    log = gw.log("admin_access")
+    assert "hid-" not in log
+    assert '"GET /services?password=***&size=3&api_key=***&a%5Bclient_secret%5D=***&access_token=***&Authorization=***&x=shown HTTP/1.1" 200' in log
+
+
 def test_admin_can_be_off(gateway):
     gw = gateway(start=False, admin_listen="off")
     gw.start()
