@@ -309,9 +309,9 @@ struct sb_request {
     struct sb_held_chain *held;  /* references on the chains that steps come from */
     uint8_t phase;               /* enum sb_phase, of the chain walk or of C code */
     uint8_t source;              /* enum sb_source */
-    unsigned matched : 1, in_lua : 1, lua_drives : 1, exited : 1, access_ended : 1, proxied : 1, waiting : 1, error_made : 1, has_consumer : 1,
-        filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1, path_set : 1,
-        upgrade : 1, debug : 1, is_regex : 1;
+    unsigned matched : 1, in_lua : 1, lua_drives : 1, exited : 1, access_ended : 1, proxied : 1, waiting : 1, error_made : 1,
+        has_consumer : 1, filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1,
+        path_set : 1, upgrade : 1, debug : 1, is_regex : 1;
     u_char request_id[32];
     sb_uuid_t consumer;
 
