@@ -57,11 +57,11 @@ class Node(harness.Gateway):
 
     def fill(self, first, n):
         self.stop()
-        folder = os.path.join(self.prefix, "store")
-        owner = os.stat(os.path.join(folder, "silverback.db"))
-        out = subprocess.check_output([LOAD, "fill", os.path.join(folder, "silverback.db"), str(first), str(n)], text=True)
-        for name in os.listdir(folder):
-            os.chown(os.path.join(folder, name), owner.st_uid, owner.st_gid)
+        owner = os.stat(os.path.join(self.prefix, "store", "silverback.db"))
+        out = subprocess.check_output([LOAD, "fill", self.prefix, str(first), str(n)], text=True)
+        for folder in ("store", "run/model", "run"):
+            for entry in os.scandir(os.path.join(self.prefix, folder)):
+                os.chown(entry.path, owner.st_uid, owner.st_gid)
         self.start()
         return float(out)
 

@@ -1,13 +1,15 @@
 /*
  * What the benchmark of the Admin API needs done fast and in C:
  *
- *   admin_load fill FILE FIRST N    puts consumers c<FIRST> … into the record in FILE, 10,000 rows a transaction; no node may run on it
+ *   admin_load fill PREFIX FIRST N  puts consumers c<FIRST> … into record and read model there, 10,000 rows a transaction, while the node
+ *                                   of that prefix is stopped; prints the seconds
  *   admin_load raw FILE SECONDS     durable inserts of rows of that size by hand, one a commit, for that long; prints how many a second
  *
- * fill goes through the DAO, so the rows are what the Admin API would have made of them. The read model is built when the node starts.
+ * fill goes through the DAO, so the rows are what the Admin API would have made of them.
  */
 #include "core/base/json.h"
 #include "core/base/uuid.h"
+#include "core/model/model.h"
 #include "core/store/store.h"
 
 #include <sqlite3.h>
@@ -49,17 +51,40 @@ insert(sb_store_t *s, const sb_entity_t *e, unsigned long i)
     json_decref(input);
 }
 
-static void
-fill(const char *path, unsigned long first, unsigned long n)
+/* As a node opens them. */
+static sb_store_t *
+open_prefix(const char *prefix)
 {
+    char *path = sb_asprintf("%s/store/silverback.db", prefix), *state = sb_asprintf("%s/run/state", prefix),
+         *dir = sb_asprintf("%s/run/model", prefix);
     sb_store_config_t cfg = {.path = path};
+    sb_model_state_t found = {0};
+    sb_model_writer_t *w = NULL;
+    sb_runtime_t *rt = NULL;
     sb_store_t *s = NULL;
     sb_err_t err = {0};
-    double start = now();
 
     sb_entities_init();
     if (sb_store_open(&sb_store_sqlite, &cfg, &s, &err) != SB_OK)
         stop("open", err.message);
+    if (sb_runtime_map(state, true, &rt, &err) != SB_OK || sb_model_writer_open(dir, sb_store_id(s), rt, &w, &found, &err) != SB_OK)
+        stop("model", err.message);
+    sb_store_attach_model(s, w, &found);
+    if (sb_store_sync_model(s, &err) != SB_OK)
+        stop("model", err.message);
+    free(path);
+    free(state);
+    free(dir);
+    return s;
+}
+
+static void
+fill(const char *prefix, unsigned long first, unsigned long n)
+{
+    sb_err_t err = {0};
+    double start = now();
+    sb_store_t *s = open_prefix(prefix);
+
     for (unsigned long i = 0; i < n; i++) {
         if (i % ROWS_A_COMMIT == 0 && sb_store_begin(s, &err) != SB_OK)
             stop("begin", err.message);
@@ -112,6 +137,6 @@ main(int argc, char **argv)
     else if (argc == 4 && strcmp(argv[1], "raw") == 0)
         raw(argv[2], strtod(argv[3], NULL));
     else
-        stop("usage", "admin_load fill FILE FIRST N | admin_load raw FILE SECONDS");
+        stop("usage", "admin_load fill PREFIX FIRST N | admin_load raw FILE SECONDS");
     return 0;
 }

@@ -307,7 +307,7 @@ member_schema(const struct sb_node *n, enum sb_shape shape)
     json_t *o = value_schema(n, shape);
 
     add_text(o, "description", n->f->description);
-    if (n->dflt != NULL && !json_is_null(n->dflt) && shape != SB_SHAPE_CHANGE)
+    if (n->dflt != NULL && !json_is_null(n->dflt) && shape == SB_SHAPE_NEW)
         json_object_set_new(o, "default", json_deep_copy(n->dflt));
     if (may_be_null(n, shape))
         allow_null(o);
