@@ -87,7 +87,9 @@ fi
 reference=$repository$image:$tag
 if $build; then
     clone=$(cd "$(dirname "$0")/.." && pwd)
-    $ENGINE build -f "$clone/packaging/docker/Dockerfile" -t "$reference" "$clone"
+    format=()
+    [ "${ENGINE##*/}" != podman ] || format=(--format docker) # its own has no health check
+    $ENGINE build ${format[@]+"${format[@]}"} -f "$clone/packaging/docker/Dockerfile" -t "$reference" "$clone"
 fi
 ! $ENGINE container inspect "$name" > /dev/null 2>&1 || die "a container '$name' is there already; remove it with -d, or choose a name with -a"
 
