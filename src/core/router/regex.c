@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SETS        2048
@@ -126,24 +127,46 @@ is_ascii(sb_str_t s)
     return true;
 }
 
-static void
-compile(struct regexes *r, struct regex *x)
+/* NULL when it does not compile; then why says so. */
+static pcre2_code *
+compile_text(sb_str_t text, bool icase, char *why, size_t max)
 {
-    uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | (x->icase ? PCRE2_CASELESS : 0);
+    uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | (icase ? PCRE2_CASELESS : 0);
+    PCRE2_UCHAR reason[128] = "";
+    pcre2_code *out;
     PCRE2_SIZE at;
     int code;
 
-    if (!is_ascii((sb_str_t){x->text, x->len}))
+    if (!is_ascii(text))
         options |= PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
-    x->code = pcre2_compile((PCRE2_SPTR)x->text, x->len, options, &code, &at, NULL);
-    if (x->code == NULL) {
-        PCRE2_UCHAR why[128] = "";
-        pcre2_get_error_message(code, why, sizeof(why));
-        sb_log(SB_LOG_ERR, "router: regex '%.*s' does not compile and never matches: %s at %zu", (int)x->len, x->text, (char *)why,
-               (size_t)at);
-        return;
+    out = pcre2_compile((PCRE2_SPTR)text.data, text.len, options, &code, &at, NULL);
+    if (out == NULL) {
+        pcre2_get_error_message(code, reason, sizeof(reason));
+        snprintf(why, max, "%s at %zu", (char *)reason, (size_t)at);
     }
-    read_names(r, x);
+    return out;
+}
+
+bool
+regex_compiles(sb_str_t pattern, char *why, size_t max)
+{
+    pcre2_code *code = compile_text(pattern, false, why, max);
+
+    if (code != NULL)
+        pcre2_code_free(code);
+    return code != NULL;
+}
+
+static void
+compile(struct regexes *r, struct regex *x)
+{
+    char why[160];
+
+    x->code = compile_text((sb_str_t){x->text, x->len}, x->icase, why, sizeof(why));
+    if (x->code == NULL)
+        sb_log(SB_LOG_ERR, "router: regex '%.*s' does not compile and never matches: %s", (int)x->len, x->text, why);
+    else
+        read_names(r, x);
 }
 
 static uint32_t

@@ -15,6 +15,7 @@ typedef struct sb_route_request {
     sb_str_t method, scheme, host; /* host: Host header without port, as sent; scheme "http"|"https" … */
     uint16_t port;                 /* of the Host header, or the listener's */
     sb_str_t path;                 /* normalised (sb_router_normalise_path), no query */
+    sb_str_t query;                /* as sent, without the '?' */
     sb_str_t sni;                  /* empty when not TLS */
     sb_str_t src_ip, dst_ip;
     uint16_t src_port, dst_port;

@@ -132,5 +132,7 @@ void regexes_free(struct regexes *r);
  * captures and names may be NULL. */
 unsigned regexes_match(struct regexes *r, sb_str_t pattern, bool icase, sb_str_t subject, sb_str_t *captures, const char **names,
                        unsigned max);
+/* Whether a pattern compiles; why gets the reason. */
+bool regex_compiles(sb_str_t pattern, char *why, size_t max);
 
 #endif

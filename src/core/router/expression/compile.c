@@ -1,0 +1,54 @@
+/*
+ * From tree to program: nodes one after the other, each with its length, so that the bytes may lie anywhere and a node can be skipped.
+ * run.c reads them. Header names are written as requests have them: lower case, dashes for underscores.
+ */
+#include "core/router/expression/expression_int.h"
+
+static void
+add_name(const struct predicate *p, sb_buf_t *out)
+{
+    for (size_t i = 0; i < p->name.len; i++) {
+        char c = p->name.data[i];
+        if (p->field == FIELD_HEADER && c >= 'A' && c <= 'Z')
+            c = (char)(c | 0x20);
+        sb_buf_addc(out, p->field == FIELD_HEADER && c == '_' ? '-' : c);
+    }
+}
+
+static void
+add_predicate(const struct predicate *p, sb_buf_t *out)
+{
+    bool named = p->field == FIELD_HEADER || p->field == FIELD_QUERY;
+    struct operand o;
+
+    memset(&o, 0, sizeof(o)); /* padding too: equal expressions are equal bytes */
+    o.name_len = named ? (uint32_t)p->name.len : 0;
+    o.from = p->from;
+    o.to = p->to;
+    o.number = p->value.number;
+    o.ip = p->value.ip;
+    sb_buf_add(out, &o, sizeof(o));
+    if (named)
+        add_name(p, out);
+    sb_buf_add(out, p->value.text.data, p->value.text.len);
+}
+
+void
+expression_compile(const struct expression *e, sb_buf_t *out)
+{
+    size_t start = out->len;
+    struct code c = {.op = (uint8_t)e->op};
+
+    if (e->op == OP_PREDICATE) {
+        c.field = (uint8_t)e->p.field;
+        c.cmp = (uint8_t)e->p.cmp;
+        c.flags = (uint8_t)((e->p.lower ? CODE_LOWER : 0) | (e->p.any ? CODE_ANY : 0));
+    }
+    sb_buf_add(out, &c, sizeof(c));
+    if (e->op == OP_PREDICATE)
+        add_predicate(&e->p, out);
+    for (const struct expression *child = e->child; child != NULL; child = child->next)
+        expression_compile(child, out);
+    c.len = (uint32_t)(out->len - start);
+    memcpy(out->data + start, &c, sizeof(c));
+}
