@@ -17,6 +17,7 @@
  */
 #include "proxy/out.h"
 #include "proxy/proxy_int.h"
+#include "proxy/tls.h"
 
 #include <strings.h>
 
@@ -359,6 +360,7 @@ postconfiguration(ngx_conf_t *cf)
         add_handler(cmcf, NGX_HTTP_ACCESS_PHASE, sb_access_handler) != NGX_OK)
         return NGX_ERROR;
     end_preflight();
+    sb_tls_install(cf);
     sb_filters_install();
     sb_out_hooks = (sb_out_hooks_t){sb_out_header_filter, sb_log_handler, sb_worker_init, sb_worker_exit};
     return NGX_OK;

@@ -442,7 +442,7 @@ typedef struct sb_worker {
     uint64_t ups_epoch;      /* moves when an upstream or target changes */
     sb_chain_t *global_chain;
     const sb_entity_t *routes, *services, *plugins, *upstreams, *targets, *consumers, *consumer_groups, *group_members, *certificates,
-        *ca_certificates;
+        *ca_certificates, *snis;
     bool ready;
 } sb_worker_t;
 extern sb_worker_t sb_worker;

@@ -7,6 +7,7 @@
  * was cached as stale; it is made again by the request that needs it.
  */
 #include "proxy/exchange.h"
+#include "proxy/tls.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -115,9 +116,11 @@ apply_event(const json_t *event)
     else if (strcmp(entity, "upstreams") == 0) {
         sb_ups_forget(&id);
         sb_worker.ups_epoch++;
-    } else if (strcmp(entity, "certificates") == 0 || strcmp(entity, "ca_certificates") == 0)
+    } else if (strcmp(entity, "certificates") == 0 || strcmp(entity, "ca_certificates") == 0) {
+        sb_tls_certs_forget(&id);
         sb_services_forget(NULL);
-    else if (strcmp(entity, "consumers") == 0 || strcmp(entity, "consumer_groups") == 0 || strcmp(entity, "consumer_group_consumers") == 0)
+    } else if (strcmp(entity, "consumers") == 0 || strcmp(entity, "consumer_groups") == 0 ||
+               strcmp(entity, "consumer_group_consumers") == 0)
         sb_worker.consumer_epoch++;
 }
 
@@ -127,6 +130,7 @@ flush_all(void)
     sb_route_chains_forget(NULL);
     sb_services_forget(NULL);
     sb_ups_forget(NULL);
+    sb_tls_certs_forget(NULL);
     sb_worker.global_epoch++;
     sb_worker.route_epoch++;
     sb_worker.consumer_epoch++;
@@ -238,6 +242,7 @@ find_entities(void)
     sb_worker.consumer_groups = sb_entity_find("consumer_groups");
     sb_worker.group_members = sb_entity_find("consumer_group_consumers");
     sb_worker.certificates = sb_entity_find("certificates");
+    sb_worker.snis = sb_entity_find("snis");
     sb_worker.ca_certificates = sb_entity_find("ca_certificates");
 }
 

@@ -1,0 +1,47 @@
+/*
+ * TLS with rows of the configuration: certificates decoded and kept, the one shown for a name, and trust in certificate authorities. Start
+ * at sb_tls_install(), which makes the listeners ask.
+ *
+ * Lifetimes. A decoded certificate belongs to the worker and is counted; OpenSSL takes references of its own to what it is given, so a
+ * handshake needs none of ours once the callback has returned.
+ */
+#ifndef SB_PROXY_TLS_H
+#define SB_PROXY_TLS_H
+
+#include "proxy/proxy_int.h"
+
+typedef struct sb_tls_pair {
+    X509 *cert;
+    EVP_PKEY *key;
+    STACK_OF(X509) * chain; /* what follows the certificate in its text; NULL: nothing */
+} sb_tls_pair_t;
+
+/* A row of `certificates`: one pair, or one RSA and one ECDSA. Immutable. */
+typedef struct sb_tls_cert {
+    sb_node_t node; /* in the table of certificates, until its row changes */
+    sb_aged_t aged;
+    uint32_t refs;
+    uint64_t version; /* of the row */
+    size_t bytes;     /* what it counts for in the cache */
+    unsigned n;
+    sb_tls_pair_t pairs[2];
+} sb_tls_cert_t;
+
+/* ---- tls_cert.c ---- */
+
+/* By id, inside sb_model_begin/end; a reference for the caller. NULL: there is no such row, or it cannot be used (logged). */
+sb_tls_cert_t *sb_tls_cert_get(const sb_uuid_t *id);
+void sb_tls_cert_unref(sb_tls_cert_t *c);      /* NULL is fine */
+void sb_tls_certs_forget(const sb_uuid_t *id); /* NULL: all */
+/* Makes the connection show it instead of what it had. false: OpenSSL refused (logged, without the key). */
+bool sb_tls_cert_use(const sb_tls_cert_t *c, SSL *ssl);
+
+/* ---- tls_serve.c ---- */
+
+/* The certificate for the name that a client asks for (len 0: none): the SNI of that name, then "*.rest", "first.*", "*". Inside
+ * sb_model_begin/end; a reference for the caller. NULL: none, show the listener's own. */
+sb_tls_cert_t *sb_tls_cert_of_name(sb_str_t name);
+/* At the end of the configuration: the proxy's TLS listeners show certificates of the store from now on. */
+void sb_tls_install(ngx_conf_t *cf);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * Which certificate a TLS listener of the proxy shows. OpenSSL asks in every full handshake, after the client's hello was read; what the
+ * Admin API has confirmed by then is looked up in the read model, so a change needs no reload. Without a row for the name the
+ * listener's own certificates (ssl_cert) stay. Start at choose().
+ */
+#include "proxy/tls.h"
+
+/* Host names end at 253 bytes; TLS carries up to 255. */
+#define NAME_MAX_LEN 255
+
+static sb_tls_cert_t *
+find_sni(const char *name, size_t len)
+{
+    sb_tls_cert_t *c = NULL;
+    sb_uuid_t id;
+    sb_row_t row;
+    const char *text;
+    json_t *json;
+
+    if (!sb_model_find(sb_worker.reader, sb_worker.snis, "name", NULL, (sb_str_t){name, len}, &row))
+        return NULL;
+    json = sb_json_parse(row.json.data, row.json.len, NULL);
+    text = sb_json_foreign_id(json, "certificate");
+    if (text != NULL && sb_uuid_parse(text, strlen(text), &id))
+        c = sb_tls_cert_get(&id);
+    json_decref(json);
+    return c;
+}
+
+/* "*.rest", then "first.*" of a name with at least two labels. buf has room for two bytes more than the name. */
+static sb_tls_cert_t *
+find_wildcard(const char *name, size_t len, char *buf)
+{
+    const char *first = memchr(name, '.', len), *last = memrchr(name, '.', len);
+    sb_tls_cert_t *c;
+
+    if (first == NULL)
+        return NULL;
+    buf[0] = '*';
+    memcpy(buf + 1, first, len - (size_t)(first - name));
+    c = find_sni(buf, 1 + len - (size_t)(first - name));
+    if (c != NULL)
+        return c;
+    len = (size_t)(last - name) + 1;
+    memcpy(buf, name, len);
+    buf[len] = '*';
+    return find_sni(buf, len + 1);
+}
+
+sb_tls_cert_t *
+sb_tls_cert_of_name(sb_str_t name)
+{
+    char lower[NAME_MAX_LEN], buf[NAME_MAX_LEN + 2];
+    sb_tls_cert_t *c = NULL;
+
+    if (name.len > 0 && name.data[name.len - 1] == '.')
+        name.len--;
+    if (name.len > 0 && name.len <= NAME_MAX_LEN) {
+        ngx_strlow((u_char *)lower, (u_char *)name.data, name.len);
+        c = find_sni(lower, name.len);
+        if (c == NULL && memcmp(lower, name.data, name.len) != 0) /* names are stored as they were written */
+            c = find_sni(name.data, name.len);
+        if (c == NULL)
+            c = find_wildcard(lower, name.len, buf);
+    }
+    return c != NULL ? c : find_sni("*", 1);
+}
+
+/* OpenSSL's question: 1 goes on with what the connection has now, 0 ends the handshake. */
+static int
+choose(SSL *ssl, void *arg)
+{
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    sb_tls_cert_t *c;
+    int go_on;
+
+    (void)arg;
+    if (sb_worker.reader == NULL)
+        return 1;
+    sb_worker_catch_up();
+    if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
+        return 1;
+    c = sb_tls_cert_of_name((sb_str_t){name, name != NULL ? strlen(name) : 0});
+    sb_model_end(sb_worker.reader);
+    go_on = c == NULL || sb_tls_cert_use(c, ssl);
+    sb_tls_cert_unref(c);
+    return go_on;
+}
+
+void
+sb_tls_install(ngx_conf_t *cf)
+{
+    ngx_http_core_main_conf_t *cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    ngx_http_core_srv_conf_t **servers = cmcf->servers.elts;
+
+    for (ngx_uint_t i = 0; i < cmcf->servers.nelts; i++) {
+        const ngx_http_conf_ctx_t *ctx = servers[i]->ctx;
+        const sb_loc_conf_t *own = ctx->loc_conf[ngx_http_silverback_module.ctx_index];
+        const ngx_http_ssl_srv_conf_t *tls = ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+        if (own->proxy == 1 && tls->ssl.ctx != NULL)
+            SSL_CTX_set_cert_cb(tls->ssl.ctx, choose, NULL);
+    }
+}
