@@ -65,7 +65,10 @@ run() { # on a loopback of its own
     container=$(b from localhost/mine:latest)
     trap 'kill $httpbin; b rm "$container" > /dev/null; rm -rf "$tmp"' EXIT
     entry
-    in_container /entrypoint.sh kong docker-start 2>&1 | cat > "$tmp/node.log" &
+    # An engine gives the standard streams to the container's user.
+    touch "$tmp/node.log"
+    chown 1000 "$tmp/node.log"
+    in_container /entrypoint.sh kong docker-start >> "$tmp/node.log" 2>&1 &
     wait_for 120 curl -fs http://localhost:8001/
     wait_for 60 curl -fs http://localhost:8080/get
     node=$(in_container sh -c 'cat /usr/local/kong/pids/nginx.pid')
