@@ -75,6 +75,20 @@ rkey_prefix(struct rkey *k, sb_str_t text, size_t max, bool reversed)
     return n == text.len;
 }
 
+void
+rkey_rank(struct rkey *k, const struct rank *r, uint32_t ordinal)
+{
+    unsigned char b[RANK_LEN];
+
+    for (int i = 0; i < 8; i++)
+        b[i] = (unsigned char)~(r->priority >> (56 - 8 * i));
+    for (int i = 0; i < SB_UUID_LEN; i++)
+        b[8 + i] = (unsigned char)~r->entry.b[i];
+    for (int i = 0; i < 4; i++)
+        b[24 + i] = (unsigned char)(ordinal >> (24 - 8 * i));
+    rkey_add(k, b, sizeof(b));
+}
+
 /* ---------- names ---------- */
 
 static sb_str_t
@@ -221,6 +235,12 @@ rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int
     if (regex)
         return p | (uint64_t)1 << 51 | (uint64_t)regex_priority << 19;
     return p | (path_len < 0x7ffff ? path_len : 0x7ffff);
+}
+
+uint64_t
+rank_of_expression(int64_t priority)
+{
+    return (uint64_t)0xff << 56 | (uint64_t)(priority > 0 ? priority : 0);
 }
 
 #define COMPARE(x, y)                                                                                                                      \

@@ -7,9 +7,12 @@
  * walked from the longest stored prefix to the shortest (chain()).
  *
  * Order: traditional_compatible ranks entries whose rows sort by precedence, so that the first that fits ends a walk.
- * traditional ranks by properties of the whole route, so that every candidate is compared. Start at sb_router_match.
+ * traditional ranks by properties of the whole route, so that every candidate is compared. Regexes and expressions are found by what they
+ * start with or pin, which says nothing about their rank: there a walk goes on to shorter texts. Start at sb_router_match.
  */
 #include "core/router/router_int.h"
+
+#include "core/router/expression/expression.h"
 
 #include "core/model/cursor.h"
 
@@ -39,6 +42,7 @@ struct sb_router {
     bool loaded, any_disabled;
     uint64_t snapshot, gen; /* what classes were read from */
     sb_buf_t lowered;
+    struct expression_run run;
 };
 
 /* One lookup. */
@@ -69,6 +73,7 @@ sb_router_new(sb_model_reader_t *reader, enum sb_router_flavor flavor)
     r->flavor = flavor;
     r->regexes = regexes_new();
     r->memo = memo_new();
+    r->run.regexes = r->regexes;
     return r;
 }
 
@@ -82,6 +87,7 @@ sb_router_free(sb_router_t *r)
     sb_model_cursor_free(r->service_cursor);
     regexes_free(r->regexes);
     memo_free(r->memo);
+    expression_run_free(&r->run);
     sb_buf_free(&r->lowered);
     free(r->classes);
     r->magic = 0;
@@ -95,6 +101,8 @@ upper_bound(const unsigned char *c)
 {
     bool regex = (c[C_FLAGS] & F_REGEX) != 0;
 
+    if (c[C_FLAGS] & F_EXPRESSION)
+        return rank_of_expression(((int64_t)1 << 46) - 1);
     if (c[C_FLAGS] & F_WILD)
         return UINT64_MAX;
     return rank_priority(c[C_KINDS], (c[C_FLAGS] & F_PLAIN_HOSTS) != 0, c[C_HEADERS], regex, UINT32_MAX,
@@ -113,6 +121,8 @@ on_class(sb_str_t name, uint64_t rows, void *arg)
         r->any_disabled = true;
         return true;
     }
+    if ((name.data[C_FLAGS] & F_EXPRESSION) && r->flavor != SB_ROUTER_EXPRESSIONS)
+        return true;
     if (r->n_classes == r->cap_classes) {
         r->cap_classes = r->cap_classes != 0 ? r->cap_classes * 2 : 8;
         r->classes = sb_realloc(r->classes, r->cap_classes * sizeof(*r->classes));
@@ -303,6 +313,14 @@ regex_fits(struct search *s, sb_str_t pattern)
 }
 
 static bool
+program_fits(struct search *s, const char *program, size_t len)
+{
+    s->r->run.req = s->req;
+    s->r->run.tls = s->tls;
+    return expression_run(&s->r->run, program, len);
+}
+
+static bool
 condition_fits(struct search *s, const struct cond *c, const char *data)
 {
     struct list_walk w = {data, c->len};
@@ -321,6 +339,10 @@ condition_fits(struct search *s, const struct cond *c, const char *data)
         return snis_fit(s, w);
     case COND_HEADER:
         return header_fits(s, w);
+    case COND_EXPRESSION:
+        return (c->count & (s->tls ? PROTOCOL_HTTPS : PROTOCOL_HTTP)) != 0 && program_fits(s, data, c->len);
+    case COND_ADDRESSES:
+        return s->r->flavor != SB_ROUTER_EXPRESSIONS || program_fits(s, data, c->len);
     default:
         return false;
     }
@@ -371,6 +393,19 @@ is_regex_class(const struct search *s)
     return (s->class->b[C_FLAGS] & F_REGEX) != 0;
 }
 
+static bool
+is_expression_class(const struct search *s)
+{
+    return (s->class->b[C_FLAGS] & F_EXPRESSION) != 0;
+}
+
+/* Rows under a shorter text may rank higher. */
+static bool
+is_loose_class(const struct search *s)
+{
+    return (s->class->b[C_FLAGS] & (F_REGEX | F_EXPRESSION)) != 0;
+}
+
 /* Within one route: regexes first, then the longest prefix, then the order of its paths. */
 static bool
 beats_within_route(const struct search *s, const struct route_row *row)
@@ -398,6 +433,19 @@ beats_best(const struct search *s, const struct route_row *row)
     return c > 0;
 }
 
+/* What the program that just ran says of the path. */
+static void
+take_expression(struct search *s)
+{
+    const struct expression_hit *hit = &s->r->run.hit;
+    sb_route_match_t *out = s->out;
+
+    out->has_path = hit->any;
+    out->is_regex = hit->regex != NULL;
+    out->prefix_len = hit->prefix_len;
+    out->n_captures = expression_captures(&s->r->run, out->captures, out->capture_names);
+}
+
 static void
 take(struct search *s, const struct route_row *row)
 {
@@ -409,6 +457,10 @@ take(struct search *s, const struct route_row *row)
     s->best_path_index = row->path_index;
     out->brief = row->brief;
     out->brief.path_handling_v1 = row->brief.path_handling_v1 && s->r->flavor == SB_ROUTER_TRADITIONAL;
+    if (is_expression_class(s)) {
+        take_expression(s);
+        return;
+    }
     out->has_path = (s->class->b[C_KINDS] & K_PATH) != 0;
     out->is_regex = is_regex_class(s);
     out->prefix_len = row->path_len;
@@ -531,7 +583,7 @@ next_row(struct search *s)
 static bool
 on_path(struct search *s)
 {
-    bool ranked = s->r->flavor != SB_ROUTER_TRADITIONAL, regex = is_regex_class(s);
+    bool ranked = s->r->flavor != SB_ROUTER_TRADITIONAL, loose = is_loose_class(s);
     struct route_row row;
 
     do {
@@ -540,14 +592,14 @@ on_path(struct search *s)
         memcpy(&row, s->row_value.data, sizeof(row));
         if (!beats_best(s, &row)) {
             if (ranked)
-                return regex;
+                return loose;
             continue;
         }
         if (!row_fits(s, &row))
             continue;
         take(s, &row);
         if (ranked)
-            return regex;
+            return loose;
     } while (next_row(s) && at_prefix(s));
     return true;
 }
@@ -595,10 +647,11 @@ chain(struct search *s, sb_str_t text, size_t max, bool reversed, bool (*fn)(str
 static bool
 in_path(struct search *s)
 {
+    sb_str_t path = s->class->b[C_FLAGS] & F_LOWER_PATH ? lowered(s->r, s->req->path) : s->req->path;
     size_t base = s->key.len;
 
     if (s->class->b[C_KINDS] & K_PATH) {
-        chain(s, s->req->path, PATH_MAX_LEN, false, on_path, '/', s->class->path_depths);
+        chain(s, path, PATH_MAX_LEN, false, on_path, '/', s->class->path_depths);
     } else {
         rkey_add(&s->key, "\xff", 1);
         if (seek(s, NULL) && at_prefix(s))
@@ -628,7 +681,9 @@ in_name(struct search *s, unsigned form, sb_str_t name, bool (*fn)(struct search
 static bool
 in_host(struct search *s)
 {
-    return in_name(s, FORM_HOST(s->class->b[C_FORMS]), s->req->host, in_path);
+    sb_str_t host = s->class->b[C_FLAGS] & F_LOWER_HOST ? lowered(s->r, s->req->host) : s->req->host;
+
+    return in_name(s, FORM_HOST(s->class->b[C_FORMS]), host, in_path);
 }
 
 static bool
@@ -655,10 +710,24 @@ in_method(struct search *s)
     return true;
 }
 
+/* The class's rows for each value of a header. */
+static void
+in_values(struct search *s, sb_str_t name)
+{
+    sb_str_t value;
+
+    for (unsigned n = 0; request_header(s, name, n, &value); n++) {
+        rkey_exact(&s->key, lowered(s->r, value), HEADER_VALUE_MAX);
+        in_method(s);
+        s->key.len = s->class->len;
+    }
+}
+
 static void
 in_class(struct search *s, struct class *c)
 {
-    sb_str_t name = {(const char *)c->b + C_NAME, c->len - C_NAME}, value;
+    sb_str_t name = {(const char *)c->b + C_NAME, c->len - C_NAME};
+    char other[HEADER_NAME_MAX];
 
     s->class = c;
     s->key.len = 0;
@@ -667,11 +736,12 @@ in_class(struct search *s, struct class *c)
         in_method(s);
         return;
     }
-    for (unsigned n = 0; request_header(s, name, n, &value); n++) {
-        rkey_exact(&s->key, lowered(s->r, value), HEADER_VALUE_MAX);
-        in_method(s);
-        s->key.len = c->len;
-    }
+    in_values(s, name);
+    if (!is_expression_class(s) || memchr(name.data, '-', name.len) == NULL)
+        return;
+    for (size_t i = 0; i < name.len; i++) /* the language does not tell dashes from underscores */
+        other[i] = name.data[i] == '-' ? '_' : name.data[i];
+    in_values(s, (sb_str_t){other, name.len});
 }
 
 static bool

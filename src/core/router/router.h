@@ -71,6 +71,10 @@ size_t sb_router_normalise_path(const char *path, size_t len, char *out);
  * service_path.len + request_path.len + 2. Returns the length. */
 size_t sb_router_upstream_path(sb_str_t service_path, sb_str_t request_path, size_t matched_len, bool strip, bool v1, char *out);
 
+/* Whether an expression parses and fits the fields of HTTP routes (stream: of TCP, TLS and UDP routes). SB_OK, or SB_DECLINED with the
+ * reason in err. */
+int sb_router_check_expression(sb_str_t text, bool stream, sb_err_t *err);
+
 /* --- writer side, called by sb_model_put --- */
 struct sb_index_row {
     sb_str_t key, value;

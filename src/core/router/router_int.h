@@ -26,8 +26,9 @@
 
 /* Attributes a route has; the numbers are the interface's category bits of the traditional order. */
 enum { K_DST = 1, K_SRC = 2, K_SNI = 4, K_METHOD = 8, K_PATH = 16, K_HEADER = 32, K_HOST = 64, K_DISABLED = 128 /* not a route */ };
-/* Class flags. F_WILD: the regex_priority leaves its 32 bits, so the class says nothing about precedence. */
-enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4 };
+/* Class flags. F_WILD: the regex_priority leaves its 32 bits, so the class says nothing about precedence. F_EXPRESSION: routes with an
+ * expression; host and path are in the key when the expression pins them, of F_LOWER_… in lower case. */
+enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4, F_EXPRESSION = 8, F_LOWER_HOST = 16, F_LOWER_PATH = 32 };
 /* How a name pattern is in the key. OPEN: not at all, a condition decides. NONTLS: the row that plain connections find. */
 enum form { FORM_OPEN, FORM_EXACT, FORM_LEFT, FORM_RIGHT, FORM_NONTLS };
 
@@ -73,8 +74,11 @@ enum cond_type {
     COND_METHODS,  /* list */
     COND_HOSTS,    /* list of patterns, one must match */
     COND_SNIS,
-    COND_HEADER /* list: name, then values; a value starting with ~* is a regex */
+    COND_HEADER,     /* list: name, then values; a value starting with ~* is a regex */
+    COND_EXPRESSION, /* a program (expression/); count: PROTOCOL_… bits that the connection must have one of */
+    COND_ADDRESSES   /* a program that sources and destinations make; counts with router_flavor=expressions only */
 };
+enum { PROTOCOL_HTTP = 1, PROTOCOL_HTTPS = 2 };
 struct cond {
     uint16_t type;
     uint16_t count;
@@ -94,6 +98,9 @@ bool rkey_exact(struct rkey *k, sb_str_t text, size_t max);
 /* A prefix dimension's text, cut at max or the first NUL (returns false when cut). reversed: last byte first. */
 bool rkey_prefix(struct rkey *k, sb_str_t text, size_t max, bool reversed);
 
+/* The end of each key: what sorts rows of equal texts. ordinal tells rows of one entry apart. */
+void rkey_rank(struct rkey *k, const struct rank *r, uint32_t ordinal);
+
 struct name_pattern {
     enum form form;
     sb_str_t text; /* without the * */
@@ -111,6 +118,16 @@ size_t regex_literal_prefix(const char *re, size_t len, char *out, size_t max);
 /* Precedence. Returns > 0 when a comes before b. */
 int rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b);
 uint64_t rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int64_t regex_priority, size_t path_len);
+
+/* Of a route with an expression: before all others, then by its priority field. */
+uint64_t rank_of_expression(int64_t priority);
+
+/* ---------- rows_expression.c ---------- */
+/* The rows of a route with an expression; shared: what take_apart made of the route. Returns what fn returned last. */
+int rows_of_expression(const json_t *route, const struct route_row *shared, int (*fn)(const struct sb_index_row *row, void *arg),
+                       void *arg);
+/* Appends the program of sources and destinations; nothing when the route has neither. */
+void program_of_addresses(const json_t *route, sb_buf_t *out);
 
 /* ---------- memo.c: what seeks found, valid in one snapshot ---------- */
 struct memo;

@@ -38,7 +38,7 @@ struct emit {
     int (*fn)(const struct sb_index_row *row, void *arg);
     void *arg;
     uint32_t ordinal; /* of the row in its entry: keys differ */
-    sb_buf_t value;
+    sb_buf_t value, addresses;
     /* the current combination */
     sb_str_t path;
     bool has_path, regex;
@@ -438,20 +438,6 @@ put_path(struct emit *m, struct rkey *k)
     return whole;
 }
 
-static void
-put_rank(struct emit *m, struct rkey *k, const struct rank *r)
-{
-    unsigned char b[RANK_LEN];
-
-    for (int i = 0; i < 8; i++)
-        b[i] = (unsigned char)~(r->priority >> (56 - 8 * i));
-    for (int i = 0; i < SB_UUID_LEN; i++)
-        b[8 + i] = (unsigned char)~r->entry.b[i];
-    for (int i = 0; i < 4; i++)
-        b[24 + i] = (unsigned char)(m->ordinal >> (24 - 8 * i));
-    rkey_add(k, b, sizeof(b));
-}
-
 /* What the key left out. */
 static void
 put_conditions(struct emit *m, bool header_whole, bool sni_whole, bool host_whole, bool path_whole)
@@ -474,6 +460,11 @@ put_conditions(struct emit *m, bool header_whole, bool sni_whole, bool host_whol
     else if (!sni_whole)
         cond_one(m, COND_SNIS, m->sni);
     cond_headers(m, !header_whole);
+    if (m->addresses.len != 0) {
+        size_t start = cond_begin(m, COND_ADDRESSES);
+        sb_buf_add(&m->value, m->addresses.data, m->addresses.len);
+        cond_end(m, start, 1);
+    }
     if (m->regex) /* last: the dearest */
         cond_regex(m);
 }
@@ -502,8 +493,7 @@ emit_row(struct emit *m, const struct rank *rank, uint32_t path_index)
     if (m->host != NULL)
         host_whole = put_name(&k, &host);
     path_whole = put_path(m, &k);
-    put_rank(m, &k, rank);
-    m->ordinal++;
+    rkey_rank(&k, rank, m->ordinal++);
     row.rank = *rank;
     row.port = host.port;
     row.path_len = m->has_path && !m->regex ? (uint32_t)m->path.len : 0;
@@ -675,8 +665,12 @@ sb_router_index_rows(const char *entity, const json_t *row, const sb_uuid_t *ws,
         return sb_err_set(err, SB_E_DATABASE, "route index: a route has no id");
     if ((rt.row.brief.protocols & (SB_PROTO_GRPC | SB_PROTO_GRPCS | SB_PROTO_HTTP | SB_PROTO_HTTPS)) == 0)
         return SB_OK;
+    if (sb_json_string(row, "expression") != NULL)
+        return rows_of_expression(row, &rt.row, fn, arg);
     m.rt = &rt;
+    program_of_addresses(row, &m.addresses);
     rc = emit_route(&m);
     sb_buf_free(&m.value);
+    sb_buf_free(&m.addresses);
     return rc;
 }
