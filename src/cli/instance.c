@@ -13,7 +13,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define START_SECONDS 60
+/* How long an instance may take to be ready; one that dies is noticed at once. Control may have to build the read model of a large
+ * record first. */
+#define START_SECONDS       60
+#define START_SECONDS_BUILD 900
 
 static void
 child(const sb_inst_t *in, const char *prefix, const char *stderr_file)
@@ -65,7 +68,7 @@ sb_inst_spawn(sb_inst_t *in, const char *prefix, const char *stderr_file, sb_err
     setpgid(pid, pid); /* both do it: whoever comes first */
     in->master = pid;
     in->state = SB_INST_STARTING;
-    in->at = sb_node_now() + START_SECONDS;
+    in->at = sb_node_now() + (in->kind == SB_INSTANCE_CONTROL ? START_SECONDS_BUILD : START_SECONDS);
     sb_inst_write_pid(in, prefix);
     return SB_OK;
 }
