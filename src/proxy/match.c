@@ -30,6 +30,18 @@ listener_port(ngx_http_request_t *r)
     return ngx_inet_get_port(r->connection->local_sockaddr);
 }
 
+/* Where the client connected to, as text; empty when there is no memory. */
+static sb_str_t
+local_address(ngx_http_request_t *r)
+{
+    u_char *text = ngx_pnalloc(r->pool, NGX_SOCKADDR_STRLEN);
+    ngx_str_t s = {NGX_SOCKADDR_STRLEN, text};
+
+    if (text == NULL || ngx_connection_local_sockaddr(r->connection, &s, 0) != NGX_OK)
+        return SB_STR("");
+    return (sb_str_t){(char *)s.data, s.len};
+}
+
 in_port_t
 sb_forwarded_port(sb_ctx_t *ctx)
 {
@@ -43,25 +55,6 @@ sb_forwarded_port(sb_ctx_t *ctx)
         if (map[i].from == port)
             return map[i].to;
     return port;
-}
-
-/* Splits "host:port"; without a port *port keeps its value. */
-static sb_str_t
-split_port(sb_str_t host, uint16_t *port)
-{
-    size_t i = host.len;
-    uint32_t n = 0, scale = 1;
-
-    for (; i > 0 && host.data[i - 1] >= '0' && host.data[i - 1] <= '9'; i--) {
-        n += (uint32_t)(host.data[i - 1] - '0') * scale;
-        if (n > 65535)
-            return host;
-        scale = scale < 100000 ? scale * 10 : scale;
-    }
-    if (i < 2 || i == host.len || host.data[i - 1] != ':')
-        return host;
-    *port = (uint16_t)n;
-    return (sb_str_t){host.data, i - 1};
 }
 
 /* The path as sent. unparsed_uri is what stood in the request line behind the authority. */
@@ -104,14 +97,17 @@ fill_request(sb_ctx_t *ctx, sb_route_request_t *req)
         ctx->host = (sb_str_t){r->headers_in.server.data != NULL ? (char *)r->headers_in.server.data : "", r->headers_in.server.len};
     memset(req, 0, sizeof(*req));
     req->method = (sb_str_t){(char *)r->method_name.data, r->method_name.len};
-    req->port = listener_port(r);
+    req->port = sb_forwarded_port(ctx);
     req->path = ctx->path;
+    req->query = (sb_str_t){(char *)r->args.data, r->args.len};
     req->header = next_header;
     req->arg = r;
     req->src_ip = (sb_str_t){(char *)r->connection->addr_text.data, r->connection->addr_text.len};
     req->src_port = ngx_inet_get_port(r->connection->sockaddr);
     req->dst_port = req->port;
-    req->host = split_port(ctx->host, &req->port);
+    if (sb_worker.expressions)
+        req->dst_ip = local_address(r);
+    req->host = sb_router_split_port(ctx->host, &req->port);
     req->scheme = SB_STR("http");
     if (r->connection->ssl != NULL) {
         req->scheme = SB_STR("https");

@@ -431,6 +431,7 @@ typedef struct sb_worker {
     sb_runtime_t *rt;
     sb_model_reader_t *reader;
     sb_router_t *router;
+    bool expressions;   /* router_flavor */
     unsigned slot;      /* index in rt's per-worker arrays */
     uint64_t event_seq; /* applied so far */
     uint64_t model_epoch;

@@ -261,6 +261,7 @@ open_model(sb_err_t *err)
     if (sb_model_reader_open(path, sb_worker.rt, &sb_worker.reader, err) != SB_OK)
         return SB_ERROR;
     sb_worker.router = sb_router_new(sb_worker.reader, router_flavor(sb_worker.settings));
+    sb_worker.expressions = router_flavor(sb_worker.settings) == SB_ROUTER_EXPRESSIONS;
     return SB_OK;
 }
 

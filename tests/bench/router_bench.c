@@ -16,9 +16,9 @@
 
 #define WS "00000000-0000-4000-8000-00000000000a"
 
-enum shape { PATHS, HOSTS, HOSTS_AND_PATHS, MIXED, SHAPES };
+enum shape { PATHS, HOSTS, HOSTS_AND_PATHS, MIXED, EXPRESSIONS, SHAPES };
 
-static const char *const shape_names[] = {"paths", "hosts", "hosts+paths", "mixed"};
+static const char *const shape_names[] = {"paths", "hosts", "hosts+paths", "mixed", "expressions"};
 
 static double
 now(void)
@@ -51,6 +51,12 @@ make_route(enum shape shape, unsigned i, const char *extra)
     row = json_pack("{s:s, s:[s,s], s:s, s:{s:s}, s:b, s:b, s:i, s:i}", "id", id, "protocols", "http", "https", "name", extra, "service",
                     "id", "11111111-0000-4000-8000-000000000001", "strip_path", 1, "preserve_host", 0, "https_redirect_status_code", 426,
                     "created_at", 1700000000);
+    if (shape == EXPRESSIONS) {
+        char text[160];
+        snprintf(text, sizeof(text), "http.host == \"%s\" && http.path ^= \"%s\" && http.method == \"GET\"", host, path);
+        json_object_set_new(row, "expression", json_string(text));
+        return row;
+    }
     if (shape == MIXED)
         shape = (enum shape)(i % 3);
     if (shape != HOSTS)
@@ -173,10 +179,10 @@ main(int argc, char **argv)
             double t = now(), plain, suffix;
             fill(&b, (enum shape)shape, n);
             t = (now() - t) / 1e9;
-            if (b.r == NULL) {
+            if (b.r == NULL)
                 check(sb_model_reader_open(model, rt, &b.r, &err), &err);
-                b.router = sb_router_new(b.r, SB_ROUTER_TRADITIONAL_COMPATIBLE);
-            }
+            sb_router_free(b.router);
+            b.router = sb_router_new(b.r, shape == EXPRESSIONS ? SB_ROUTER_EXPRESSIONS : SB_ROUTER_TRADITIONAL_COMPATIBLE);
             match_ns(&b, n, false, rounds / 5);
             plain = match_ns(&b, n, false, rounds) - overhead_ns(n, false, rounds);
             suffix = match_ns(&b, n, true, rounds) - overhead_ns(n, true, rounds);

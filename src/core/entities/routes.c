@@ -4,7 +4,9 @@
  */
 #include "core/base/log.h"
 #include "core/entities/entities_int.h"
+#include "core/router/router.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ADDRESS_ROW                                                                                                                        \
@@ -100,6 +102,73 @@ warn_of_v1(const void *entity, const char **field, char *buf, size_t buflen)
     return NULL;
 }
 
+static bool
+is_stream(const json_t *route)
+{
+    const json_t *protocols = json_object_get(route, "protocols"), *p;
+    size_t i;
+
+    json_array_foreach((json_t *)protocols, i, p)
+    {
+        const char *s = json_string_value(p);
+        if (s != NULL && (strcmp(s, "tcp") == 0 || strcmp(s, "udp") == 0 || strncmp(s, "tls", 3) == 0))
+            return true;
+    }
+    return false;
+}
+
+static bool
+has_classic_fields(const json_t *route)
+{
+    static const char *const names[] = {"snis", "sources", "destinations", "methods", "hosts", "paths", "headers"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const json_t *v = json_object_get(route, names[i]);
+        if (json_array_size(v) != 0 || json_object_size(v) != 0)
+            return true;
+    }
+    return false;
+}
+
+#define EXPRESSION_FAILED "Router Expression failed validation: "
+#define CLASSIC_FIELDS    "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'"
+
+/* The reason in buf, cut where a character ends. */
+static const char *
+expression_failed(const sb_err_t *err, char *buf, size_t buflen)
+{
+    size_t n = (size_t)snprintf(buf, buflen, EXPRESSION_FAILED "%s", err->message);
+
+    if (n < buflen)
+        return buf;
+    for (n = buflen - 1; n > 0 && ((unsigned char)buf[n] & 0xc0) == 0x80; n--)
+        ;
+    buf[n] = '\0';
+    return buf;
+}
+
+/* Only with router_flavor=expressions does a route have the fields expression and priority. */
+static const char *
+check_expression(const void *entity, const char **field, char *buf, size_t buflen)
+{
+    const char *text = sb_json_string(entity, "expression");
+    bool classic = has_classic_fields(entity);
+    sb_err_t err = {0};
+    const char *why = NULL;
+
+    (void)field;
+    if (text != NULL && classic)
+        return EXPRESSION_FAILED "cannot set 'expression' with " CLASSIC_FIELDS " simultaneously";
+    if (text != NULL && sb_json_int(entity, "regex_priority", 0) != 0)
+        return EXPRESSION_FAILED "cannot set 'regex_priority' with 'expression' simultaneously";
+    if (classic && sb_json_int(entity, "priority", 0) != 0)
+        return EXPRESSION_FAILED "cannot set 'priority' with " CLASSIC_FIELDS " simultaneously";
+    if (text != NULL && sb_router_check_expression((sb_str_t){text, strlen(text)}, is_stream(entity), &err) != SB_OK)
+        why = expression_failed(&err, buf, buflen);
+    sb_err_clear(&err);
+    return why;
+}
+
 static const struct sb_entity_check checks[] = {
     {.kind = SB_CHECK_CUSTOM, .fields = SB_LIST("path_handling"), .custom = warn_of_v1},
     {.kind = SB_CHECK_CONDITIONAL,
@@ -108,6 +177,11 @@ static const struct sb_entity_check checks[] = {
      .then_field = "snis",
      .then_match = SB_ROW(.len_eq = 0, .len_eq_set = 1),
      .then_err = "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"},
+    {.kind = SB_CHECK_CUSTOM,
+     .fields = SB_LIST("id", "protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", "headers", "expression",
+                       "regex_priority", "priority"),
+     .custom = check_expression,
+     .run_with_missing_fields = true},
     {.kind = SB_CHECK_END},
 };
 

@@ -128,6 +128,14 @@ name_pattern_parse(sb_str_t s, bool with_port, struct name_pattern *out)
     out->text = s;
 }
 
+void
+sni_pattern_parse(sb_str_t s, struct name_pattern *out)
+{
+    name_pattern_parse(s, false, out);
+    if (out->form != FORM_RIGHT && out->text.len > 1 && out->text.data[out->text.len - 1] == '.')
+        out->text.len--;
+}
+
 bool
 name_pattern_matches(const struct name_pattern *p, sb_str_t name)
 {
@@ -221,6 +229,32 @@ regex_literal_prefix(const char *re, size_t len, char *out, size_t max)
             break;
     }
     return n;
+}
+
+/* ---------- requests ---------- */
+
+sb_str_t
+sb_router_split_port(sb_str_t host, uint16_t *port)
+{
+    size_t i = host.len;
+    uint32_t n = 0, scale = 1;
+
+    for (; i > 0 && host.data[i - 1] >= '0' && host.data[i - 1] <= '9'; i--) {
+        n += (uint32_t)(host.data[i - 1] - '0') * scale;
+        if (n > 65535)
+            return host;
+        scale = scale < 100000 ? scale * 10 : scale;
+    }
+    if (i < 2 || i == host.len || host.data[i - 1] != ':')
+        return host;
+    *port = (uint16_t)n;
+    return (sb_str_t){host.data, i - 1};
+}
+
+bool
+request_is_tls(const sb_route_request_t *req)
+{
+    return req->sni.len != 0 || sb_str_eqc(req->scheme, "https") || sb_str_eqc(req->scheme, "grpcs") || sb_str_eqc(req->scheme, "wss");
 }
 
 /* ---------- precedence ---------- */

@@ -292,9 +292,7 @@ snis_fit(const struct search *s, struct list_walk w)
     if (!s->tls)
         return true;
     while (s->req->sni.len != 0 && list_next(&w, &t)) {
-        name_pattern_parse(t, false, &p);
-        if (p.form != FORM_RIGHT && p.text.len > 1 && p.text.data[p.text.len - 1] == '.')
-            p.text.len--;
+        sni_pattern_parse(t, &p);
         if ((p.form == FORM_EXACT || s->r->flavor != SB_ROUTER_TRADITIONAL) && name_pattern_matches(&p, s->req->sni))
             return true;
     }
@@ -744,12 +742,6 @@ in_class(struct search *s, struct class *c)
     in_values(s, (sb_str_t){other, name.len});
 }
 
-static bool
-is_tls(const sb_route_request_t *req)
-{
-    return req->sni.len != 0 || sb_str_eqc(req->scheme, "https") || sb_str_eqc(req->scheme, "grpcs") || sb_str_eqc(req->scheme, "wss");
-}
-
 int
 sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t *out)
 {
@@ -760,7 +752,7 @@ sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t 
     s.r = r;
     s.req = req;
     s.out = out;
-    s.tls = is_tls(req);
+    s.tls = request_is_tls(req);
     s.found = false;
     out->n_captures = 0;
     for (size_t i = 0; i < r->n_classes; i++) {

@@ -64,6 +64,8 @@ void sb_router_free(sb_router_t *r);
 /* Inside sb_model_begin/end. SB_OK, or SB_DECLINED when nothing matches. Routes of services with enabled=false and routes
  * without an HTTP protocol never match. */
 int sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t *out);
+/* "host:port" of a Host header taken apart: returns the host, and sets *port when there is one. */
+sb_str_t sb_router_split_port(sb_str_t host, uint16_t *port);
 /* Request path as the router and strip_path see it: dot segments removed, repeated slashes merged, unreserved %XX decoded, other
  * %xx upper-cased. Writes at most `len` bytes to out; returns the length. Facts: matching_rules.path_normalisation. */
 size_t sb_router_normalise_path(const char *path, size_t len, char *out);

@@ -108,6 +108,8 @@ struct name_pattern {
 };
 /* A host or SNI pattern taken apart. with_port: a trailing :digits is a port. */
 void name_pattern_parse(sb_str_t s, bool with_port, struct name_pattern *out);
+/* Of an SNI: the root's dot at its end does not count. */
+void sni_pattern_parse(sb_str_t s, struct name_pattern *out);
 bool name_pattern_matches(const struct name_pattern *p, sb_str_t name);
 
 /* Bit of a usual method, 0 for others. */
@@ -119,15 +121,22 @@ size_t regex_literal_prefix(const char *re, size_t len, char *out, size_t max);
 int rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b);
 uint64_t rank_priority(uint8_t kinds, bool plain_hosts, unsigned headers, bool regex, int64_t regex_priority, size_t path_len);
 
+/* Whether the connection counts as TLS. */
+bool request_is_tls(const sb_route_request_t *req);
+
 /* Of a route with an expression: before all others, then by its priority field. */
 uint64_t rank_of_expression(int64_t priority);
+
+/* ---------- rows.c ---------- */
+/* What the rows of a route's i-th path have (of a route without paths, i is 0), without port and conditions. False: the route has no id. */
+bool row_of_path(const json_t *route, const sb_uuid_t *ws, uint64_t version, size_t i, struct route_row *out);
 
 /* ---------- rows_expression.c ---------- */
 /* The rows of a route with an expression; shared: what take_apart made of the route. Returns what fn returned last. */
 int rows_of_expression(const json_t *route, const struct route_row *shared, int (*fn)(const struct sb_index_row *row, void *arg),
                        void *arg);
-/* Appends the program of sources and destinations; nothing when the route has neither. */
-void program_of_addresses(const json_t *route, sb_buf_t *out);
+/* PROTOCOL_… bits that the connection must have one of for a route with an expression; protocols: of the brief. */
+uint16_t expression_protocols(uint16_t protocols);
 
 /* ---------- memo.c: what seeks found, valid in one snapshot ---------- */
 struct memo;

@@ -7,6 +7,7 @@
 #include "core/router/router_int.h"
 
 #include "core/base/json.h"
+#include "core/router/expression/expression.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -371,9 +372,12 @@ cond_regex(struct emit *m)
 static unsigned
 form_of(const char *pattern, bool with_port, struct name_pattern *out)
 {
-    name_pattern_parse((sb_str_t){pattern, strlen(pattern)}, with_port, out);
-    if (!with_port && out->text.len > 1 && out->text.data[out->text.len - 1] == '.' && out->form != FORM_RIGHT)
-        out->text.len--; /* the root's dot of an SNI */
+    sb_str_t s = {pattern, strlen(pattern)};
+
+    if (with_port)
+        name_pattern_parse(s, true, out);
+    else
+        sni_pattern_parse(s, out);
     return out->form;
 }
 
@@ -573,23 +577,31 @@ each_header(struct emit *m, const struct rank *rank, uint32_t path_index)
     return rc;
 }
 
-/* The paths of one group: regexes, or prefixes of one length. */
+/* How the entry of one group ranks: of regexes, or of prefixes of one length. split: the route has several paths. */
+static void
+entry_rank(const struct route *rt, bool regex, size_t length, unsigned group, bool split, struct rank *out)
+{
+    char id[SB_UUID_TEXT + 1], name[SB_UUID_TEXT + 16];
+    sb_uuid_t ns;
+
+    *out = rt->row.rank;
+    out->priority = rank_priority(out->kinds, rt->plain_hosts, out->headers, regex, out->regex_priority, length);
+    out->entry = rt->row.brief.route;
+    if (!split)
+        return;
+    sb_uuid_format(&out->entry, id);
+    snprintf(name, sizeof(name), "%s#%u", id, group);
+    memcpy(&ns, split_namespace, sizeof(ns));
+    sb_uuid_v5(&ns, name, strlen(name), &out->entry);
+}
+
 static int
 emit_entry(struct emit *m, bool regex, size_t length, unsigned group, bool split)
 {
-    struct rank rank = m->rt->row.rank;
-    char id[SB_UUID_TEXT + 1], name[SB_UUID_TEXT + 16];
-    sb_uuid_t ns;
+    struct rank rank;
     int rc = SB_OK;
 
-    rank.priority = rank_priority(rank.kinds, m->rt->plain_hosts, rank.headers, regex, rank.regex_priority, length);
-    rank.entry = m->rt->row.brief.route;
-    if (split) {
-        sb_uuid_format(&rank.entry, id);
-        snprintf(name, sizeof(name), "%s#%u", id, group);
-        memcpy(&ns, split_namespace, sizeof(ns));
-        sb_uuid_v5(&ns, name, strlen(name), &rank.entry);
-    }
+    entry_rank(m->rt, regex, length, group, split, &rank);
     m->ordinal = 0;
     m->regex = regex;
     m->has_path = true;
@@ -621,9 +633,8 @@ emit_route(struct emit *m)
     int rc = SB_OK;
 
     if (n == 0) {
-        struct rank rank = m->rt->row.rank;
-        rank.priority = rank_priority(rank.kinds, m->rt->plain_hosts, rank.headers, false, 0, 0);
-        rank.entry = m->rt->row.brief.route;
+        struct rank rank;
+        entry_rank(m->rt, false, 0, 0, false, &rank);
         return each_header(m, &rank, 0);
     }
     for (size_t i = 0; i < n && rc == SB_OK; i++) {
@@ -633,6 +644,35 @@ emit_route(struct emit *m)
             rc = emit_entry(m, regex, p.len, ++group, n > 1);
     }
     return rc;
+}
+
+bool
+row_of_path(const json_t *route, const sb_uuid_t *ws, uint64_t version, size_t i, struct route_row *out)
+{
+    struct route rt;
+    sb_str_t path;
+    unsigned group = 0;
+    bool regex;
+
+    if (!take_apart(route, ws, version, &rt))
+        return false;
+    *out = rt.row;
+    if (i >= json_array_size(rt.paths)) {
+        entry_rank(&rt, false, 0, 0, false, &out->rank);
+        return true;
+    }
+    path = item_str(rt.paths, i);
+    regex = is_regex(path);
+    for (size_t j = 0; j <= i; j++) {
+        sb_str_t p = item_str(rt.paths, j);
+        group += !seen_before(rt.paths, j, is_regex(p), p.len);
+        if (is_regex(p) == regex && (regex || p.len == path.len))
+            break; /* the group's first */
+    }
+    entry_rank(&rt, regex, path.len, group, json_array_size(rt.paths) > 1, &out->rank);
+    out->path_len = regex ? 0 : (uint32_t)path.len;
+    out->path_index = (uint32_t)i;
+    return true;
 }
 
 static int
@@ -668,7 +708,7 @@ sb_router_index_rows(const char *entity, const json_t *row, const sb_uuid_t *ws,
     if (sb_json_string(row, "expression") != NULL)
         return rows_of_expression(row, &rt.row, fn, arg);
     m.rt = &rt;
-    program_of_addresses(row, &m.addresses);
+    expression_compile_addresses(row, &m.addresses);
     rc = emit_route(&m);
     sb_buf_free(&m.value);
     sb_buf_free(&m.addresses);

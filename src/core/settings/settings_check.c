@@ -180,8 +180,6 @@ check_not_yet(sb_settings_t *s)
         sb_settings_problem(s, "database = %s is not available yet in this version; use 'sqlite'", sb_settings_str(s, "database"));
     if (strcmp(sb_settings_str(s, "role"), "traditional") != 0)
         sb_settings_problem(s, "role = %s is not available yet in this version; use 'traditional'", sb_settings_str(s, "role"));
-    if (strcmp(sb_settings_str(s, "router_flavor"), "expressions") == 0)
-        sb_settings_problem(s, "router_flavor = expressions is not available yet in this version");
     if (sb_settings_bool(s, "wasm"))
         sb_settings_problem(s, "wasm = on is not available yet in this version");
     sb_settings_listen(s, "stream_listen", &n);

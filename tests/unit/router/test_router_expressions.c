@@ -5,6 +5,7 @@
 #include "../model/model_fixture.h"
 
 #include "core/model/cursor.h"
+#include "core/router/explain.h"
 #include "core/router/expression/expression.h"
 #include "core/router/router_int.h"
 
@@ -283,7 +284,7 @@ random_route(unsigned slot)
     if (below(30) == 0) { /* more pins than go into keys */
         sb_buf_reset(&text);
         for (int i = 0; i < 300; i++)
-            sb_buf_addf(&text, "%shttp.host == \"%s\"", i != 0 ? " || " : "", i == 150 ? "a.com" : i % 2 != 0 ? "b.com" : "c");
+            sb_buf_addf(&text, "%s http.host == \"%s\"", i != 0 ? " ||" : "", i == 150 ? "a.com" : i % 2 != 0 ? "b.com" : "c");
     }
     row = json_pack("{s:s, s:[s], s:i, s:s}", "id", id, "protocols", PICK(protocols), "priority", (int)below(4), "expression", text.data);
     if (below(2) == 0)
@@ -360,6 +361,22 @@ naive(json_t **routes, const sb_route_request_t *req, struct expression_run *run
     return best;
 }
 
+/* Explaining finds what the router finds. */
+static void
+explained(json_t **routes, const sb_route_request_t *req, const char *id)
+{
+    sb_route_explain_t *x = sb_route_explain_new(SB_ROUTER_EXPRESSIONS, req, 3);
+    const sb_route_verdict_t *v;
+    sb_uuid_t ws = uuid(WS);
+
+    for (int i = 0; i < MAX_ROUTES; i++)
+        if (routes[i] != NULL)
+            sb_route_explain_add(x, routes[i], &ws, 1, false);
+    v = sb_route_explain_at(x, 0);
+    assert_string_equal(v != NULL && v->fits ? sb_json_string(v->row, "id") : "-", id);
+    sb_route_explain_free(x);
+}
+
 static void
 compare(json_t **routes, struct expression_run *run)
 {
@@ -375,6 +392,7 @@ compare(json_t **routes, struct expression_run *run)
     want = naive(routes, &req, run);
     if (sb_router_match(router, &req, &got) == SB_OK)
         sb_uuid_format(&got.brief.route, id);
+    explained(routes, &req, id);
     if (strcmp(id, want != NULL ? sb_json_string(want, "id") : "-") == 0)
         return;
     print_message("seed %u: %s %s://%s:%u%s?%s sni '%s' %s=%s %s=%s %s=%s\n", at, a.method, a.scheme, a.host, a.port, a.path, a.query,

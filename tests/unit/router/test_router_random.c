@@ -7,6 +7,7 @@
 #include "../model/model_fixture.h"
 
 #include "core/model/cursor.h"
+#include "core/router/explain.h"
 #include "core/router/router.h"
 
 #include <pcre2.h>
@@ -519,6 +520,36 @@ naive(json_t **routes, const struct ask *a, bool traditional, bool disabled, str
 
 /* ---------- the comparison ---------- */
 
+/* Explaining finds what the router finds; every tenth time, as it compiles each regex anew. */
+static void
+explained(json_t **routes, const sb_route_request_t *req, bool traditional, bool disabled, bool tie, const sb_route_match_t *got)
+{
+    static unsigned times;
+    enum sb_router_flavor flavor = traditional ? SB_ROUTER_TRADITIONAL : SB_ROUTER_TRADITIONAL_COMPATIBLE;
+    const sb_route_verdict_t *v;
+    sb_route_explain_t *x;
+    sb_uuid_t ws = uuid(WS);
+
+    if (times++ % 10 != 0 || tie)
+        return;
+    x = sb_route_explain_new(flavor, req, 3);
+    for (int i = 0; i < MAX_ROUTES; i++)
+        if (routes[i] != NULL)
+            sb_route_explain_add(x, routes[i], &ws, 1, disabled && json_object_get(routes[i], "service") != NULL);
+    v = sb_route_explain_at(x, 0);
+    assert_int_equal(v != NULL && v->fits, got != NULL);
+    if (v != NULL && !v->fits)
+        assert_true(json_array_size(v->failed) != 0 && v->reason[0] != '\0');
+    if (got != NULL) {
+        assert_memory_equal(&v->match.brief.route, &got->brief.route, SB_UUID_LEN);
+        assert_int_equal(v->match.prefix_len, got->prefix_len);
+        assert_int_equal(v->match.is_regex, got->is_regex);
+        assert_int_equal(v->match.has_path, got->has_path);
+        assert_int_equal(v->match.n_captures, got->n_captures);
+    }
+    sb_route_explain_free(x);
+}
+
 static void
 compare(struct fixture *f, sb_router_t *router, json_t **routes, bool traditional, bool disabled)
 {
@@ -544,6 +575,7 @@ compare(struct fixture *f, sb_router_t *router, json_t **routes, bool traditiona
     rc = sb_router_match(router, &req, &got);
     if (rc == SB_OK)
         sb_uuid_format(&got.brief.route, id);
+    explained(routes, &req, traditional, disabled, tie, rc == SB_OK ? &got : NULL);
     same = want.route == NULL ? rc == SB_DECLINED
                               : rc == SB_OK && (tie || (strcmp(id, sb_json_string(want.route, "id")) == 0 && got.is_regex == want.regex &&
                                                         got.prefix_len == want.prefix_len && got.has_path == has(want.route, "paths")));

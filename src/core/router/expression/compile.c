@@ -52,3 +52,25 @@ expression_compile(const struct expression *e, sb_buf_t *out)
     c.len = (uint32_t)(out->len - start);
     memcpy(out->data + start, &c, sizeof(c));
 }
+
+static bool
+part_fits(const struct expression *part, struct expression_run *run)
+{
+    sb_buf_t program = {0};
+    bool fits;
+
+    expression_compile(part, &program);
+    fits = expression_run(run, program.data, program.len);
+    sb_buf_free(&program);
+    return fits;
+}
+
+sb_str_t
+expression_blame(const struct expression *e, struct expression_run *run)
+{
+    const struct expression *part = e->op == OP_AND ? e->child : e;
+
+    while (e->op == OP_AND && part->next != NULL && part_fits(part, run))
+        part = part->next;
+    return part->source;
+}

@@ -24,6 +24,9 @@ int expression_parse(sb_pool_t *pool, sb_str_t text, bool stream, const struct e
 /* Appends the program: position-independent bytes. */
 void expression_compile(const struct expression *e, sb_buf_t *out);
 
+/* Appends the program that a route's sources and destinations stand for; nothing when it has neither. */
+void expression_compile_addresses(const json_t *route, sb_buf_t *out);
+
 /* ---------- running ---------- */
 
 struct regexes;
@@ -54,6 +57,10 @@ bool expression_run(struct expression_run *run, const char *program, size_t len)
 /* The captures of run->hit, which the last expression_run left; into req->path. Returns their number, 0 without a regex. */
 unsigned expression_captures(struct expression_run *run, sb_str_t *captures, const char **names);
 void expression_run_free(struct expression_run *run);
+
+/* The text of the part that makes the expression false: of a conjunction the first that does not hold, else all of it. For people, after
+ * expression_run was false. */
+sb_str_t expression_blame(const struct expression *e, struct expression_run *run);
 
 /* ---------- index ---------- */
 

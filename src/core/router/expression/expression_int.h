@@ -55,6 +55,7 @@ struct predicate {
 
 struct expression {
     enum op op;
+    sb_str_t source;                 /* the text it comes from */
     struct expression *child, *next; /* children of AND, OR (two or more) and NOT (one) */
     struct predicate p;
 };

@@ -229,20 +229,30 @@ static int
 parse_chain(struct parser *p, enum op op, sb_str_t token, int (*part)(struct parser *, struct expression **), struct expression **out)
 {
     struct expression *first, **end;
-    int rc = part(p, &first);
+    size_t start;
+    int rc;
 
-    *out = first;
-    if (rc != SB_OK || !accept(p, token))
+    skip_blanks(p);
+    start = p->at;
+    if ((rc = part(p, &first)) != SB_OK)
         return rc;
+    *out = first;
+    first->source = (sb_str_t){p->text.data + start, p->at - start};
+    if (!accept(p, token))
+        return SB_OK;
     *out = sb_pool_alloc(p->pool, sizeof(**out));
     (*out)->op = op;
     (*out)->child = first;
     end = &first->next;
     do {
+        skip_blanks(p);
+        size_t part_start = p->at;
         if ((rc = part(p, end)) != SB_OK)
             return rc;
+        (*end)->source = (sb_str_t){p->text.data + part_start, p->at - part_start};
         end = &(*end)->next;
     } while (accept(p, token));
+    (*out)->source = (sb_str_t){p->text.data + start, p->at - start};
     return SB_OK;
 }
 
