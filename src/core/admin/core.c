@@ -42,6 +42,9 @@ const sb_admin_route_t sb_admin_core_routes[] = {
     {.pattern = "/debug/cluster/log-level/{log_level}",
      .text = "The same for all nodes, which is this one.",
      .on = {[SB_M_PUT] = sb_admin_log_level_set}}, /* one node is the cluster */
+    {.pattern = "/debug/route-match",
+     .text = "Which route a request would take, and why not the others; its plugins and the URL asked.",
+     .on = {[SB_M_GET] = sb_admin_route_match}},
     {.pattern = "/status/dns",
      .text = "Counters of the newer DNS client, of which there are none: 501.",
      .api = SB_ADMIN_AND_STATUS,

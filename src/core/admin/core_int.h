@@ -16,6 +16,9 @@ int sb_admin_needs_wasm(sb_admin_call_t *c);
 int sb_admin_log_level(sb_admin_call_t *c);
 int sb_admin_log_level_set(sb_admin_call_t *c);
 
+/* route_match.c */
+int sb_admin_route_match(sb_admin_call_t *c);
+
 /* status_api.c */
 int sb_admin_ready(sb_admin_call_t *c);
 int sb_admin_ready_set(sb_admin_call_t *c);

@@ -69,6 +69,7 @@ static const struct kind kinds[] = {
     {sb_admin_needs_wasm, TAKES_NOTHING, GIVES_ERROR, 0, NULL},
     {sb_admin_log_level, TAKES_NOTHING, GIVES_MESSAGE, 0, NULL},
     {sb_admin_log_level_set, TAKES_NOTHING, GIVES_MESSAGE, 0, "timeout"},
+    {sb_admin_route_match, TAKES_NOTHING, GIVES_OBJECT, 0, "method url header sni source source_port destination candidates"},
     {sb_admin_schema, TAKES_NOTHING, GIVES_OBJECT, NOT_FOUND, NULL},
     {sb_admin_schema_validate, TAKES_ANY, GIVES_MESSAGE, NOT_FOUND, NULL},
     {sb_admin_plugin_schema, TAKES_NOTHING, GIVES_OBJECT, NOT_FOUND, NULL},

@@ -244,6 +244,15 @@ parameters(void)
          "The unit of sizes of memory."},
         {"scale", "{\"type\":\"number\",\"minimum\":0,\"default\":2}", "How many digits sizes have behind the point."},
         {"timeout", "{\"type\":\"number\",\"minimum\":0,\"default\":60}", "After how many seconds the old level comes back; 0: never."},
+        {"method", "{\"type\":\"string\",\"default\":\"GET\"}", "The method of the request asked about."},
+        {"url", "{\"type\":\"string\"}", "Its URL, `http[s]://host[:port]/path?query`, or a path. Must be given."},
+        {"header", "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}",
+         "Its headers, each as `Name: value`; `Host` replaces the URL's."},
+        {"sni", "{\"type\":\"string\"}", "The name in its TLS handshake; left out: the host."},
+        {"source", "{\"type\":\"string\",\"default\":\"127.0.0.1\"}", "The address it comes from."},
+        {"source_port", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":65535,\"default\":0}", "The port it comes from."},
+        {"destination", "{\"type\":\"string\",\"default\":\"127.0.0.1\"}", "The address it goes to."},
+        {"candidates", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":1000,\"default\":20}", "How many routes are shown."},
     };
     json_t *out = json_object();
 
