@@ -9,29 +9,22 @@
 
 /* ---------- / ---------- */
 
-static int
-add_name(json_t *row, const char *ws, uint64_t version, void *arg)
+static void
+add_name(const char *name, void *arg)
 {
-    (void)ws;
-    (void)version;
-    json_object_set(arg, sb_json_string(row, "name"), json_true());
-    return SB_OK;
+    json_array_append_new(arg, json_string(name));
 }
 
 /* Names of the plugins that are configured anywhere. NULL with c->err. */
 static json_t *
 enabled_in_cluster(sb_admin_call_t *c)
 {
-    json_t *set = json_object(), *names = json_array(), *v;
-    const char *name;
+    json_t *names = json_array();
 
-    if (sb_dao_each(c->store, sb_entity_find("plugins"), add_name, set, &c->err) != SB_OK) {
-        json_decref(names);
-        names = NULL;
-    }
-    json_object_foreach(set, name, v) json_array_append_new(names, json_string(name));
-    json_decref(set);
-    return names;
+    if (sb_dao_leading(c->store, sb_entity_find("plugins"), add_name, names, &c->err) == SB_OK)
+        return names;
+    json_decref(names);
+    return NULL;
 }
 
 static json_t *

@@ -115,19 +115,21 @@ sb_dao_lookup(sb_store_t *s, const sb_table_t *t, const char *key, const char *b
 }
 
 int
-sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err)
+sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err)
 {
     const struct sb_dao_rules *rules = sb_dao_rules_of(t);
 
-    return rules != NULL && rules->present != NULL ? rules->present(s, t, row, err) : SB_OK;
+    return rules != NULL && rules->present != NULL ? rules->present(s, t, rows, err) : SB_OK;
 }
 
 /* Hands a row that was found to the caller. */
 static int
 give(sb_store_t *s, const sb_table_t *t, json_t *found, json_t **row, sb_err_t *err)
 {
-    int rc = sb_dao_present(s, t, found, err);
+    json_t *rows = json_pack("[O]", found);
+    int rc = sb_dao_present(s, t, rows, err);
 
+    json_decref(rows);
     if (rc == SB_OK)
         *row = found;
     else

@@ -72,7 +72,7 @@ sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, json_t
     const sb_table_t *t;
     sb_query_t q = {0};
     json_t *found;
-    size_t i, size;
+    size_t size;
     int rc;
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
@@ -94,8 +94,7 @@ sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, json_t
         json_array_remove(found, size);
         *next = token_behind(t, json_array_get(found, size - 1), q.newest_first);
     }
-    for (i = 0; rc == SB_OK && i < json_array_size(found); i++)
-        rc = sb_dao_present(s, t, json_array_get(found, i), err);
+    rc = sb_dao_present(s, t, found, err);
     if (rc != SB_OK) {
         json_decref(found);
         free(*next);
@@ -169,6 +168,17 @@ sb_dao_each(sb_store_t *s, const sb_entity_t *e, int (*fn)(json_t *row, const ch
     json_decref(after);
     free(slice);
     return rc;
+}
+
+int
+sb_dao_leading(sb_store_t *s, const sb_entity_t *e, void (*fn)(const char *value, void *arg), void *arg, sb_err_t *err)
+{
+    const sb_table_t *t;
+
+    SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    t = sb_tables_find(s->tables, e->name);
+    SB_ASSERT(t != NULL && t->cache_key);
+    return s->ops->leading(s->conn, t, fn, arg, err);
 }
 
 int

@@ -216,23 +216,51 @@ by_text(const void *a, const void *b)
     return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
 }
 
-static int
-present_certificate(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err)
+/* The array with its texts in order. New reference. */
+static json_t *
+sorted(const json_t *names)
 {
-    json_t *have = NULL, *names = json_array(), **sorted;
-    size_t i, n;
-    int rc = rows_of(s, row, &have, err);
+    size_t i, n = json_array_size(names);
+    json_t **order = sb_calloc((n + 1) * sizeof(*order)), *out = json_array();
 
-    n = json_array_size(have);
-    sorted = sb_calloc((n + 1) * sizeof(*sorted));
     for (i = 0; i < n; i++)
-        sorted[i] = json_object_get(json_array_get(have, i), "name");
-    qsort(sorted, n, sizeof(*sorted), by_text);
+        order[i] = json_array_get(names, i);
+    qsort(order, n, sizeof(*order), by_text);
     for (i = 0; i < n; i++)
-        json_array_append(names, sorted[i]);
-    free(sorted);
-    json_decref(have);
-    json_object_set_new(row, "snis", names);
+        json_array_append(out, order[i]);
+    free(order);
+    return out;
+}
+
+/* arg: certificate id -> array of names. */
+static int
+sort_out(sb_record_t *rec, void *arg)
+{
+    json_array_append(json_object_get(arg, sb_json_foreign_id(rec->row, "certificate")), json_object_get(rec->row, "name"));
+    json_decref(rec->row);
+    return SB_OK;
+}
+
+/* One query, however many certificates. */
+static int
+present_certificates(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err)
+{
+    const sb_table_t *snis = sb_tables_find(s->tables, "snis");
+    json_t *names = json_object(), *ids = json_array(), *row;
+    sb_query_t q = {.limit = SIZE_MAX, .foreign = sb_table_column(snis, "certificate"), .foreign_any = ids};
+    size_t i;
+    int rc = SB_OK;
+
+    json_array_foreach(rows, i, row)
+    {
+        json_array_append(ids, json_object_get(row, "id"));
+        json_object_set_new(names, sb_json_string(row, "id"), json_array());
+    }
+    if (json_array_size(ids) != 0)
+        rc = s->ops->page(s->conn, snis, &q, sort_out, names, err);
+    json_array_foreach(rows, i, row) json_object_set_new(row, "snis", sorted(json_object_get(names, sb_json_string(row, "id"))));
+    json_decref(names);
+    json_decref(ids);
     return rc;
 }
 
@@ -315,7 +343,7 @@ static const struct sb_dao_rules all[] = {
     {.entity = "ca_certificates", .removable = ca_certificate_removable},
     {.entity = "workspaces", .check = check_workspace, .removable = workspace_removable},
     {.entity = "plugins", .check = check_plugin},
-    {.entity = "certificates", .check = check_certificate, .written = write_certificate, .present = present_certificate},
+    {.entity = "certificates", .check = check_certificate, .written = write_certificate, .present = present_certificates},
 };
 
 const struct sb_dao_rules *

@@ -110,6 +110,9 @@ int sb_dao_page(sb_store_t *s, const sb_entity_t *e, const sb_page_opts_t *o, js
 /* All rows of all workspaces, streaming. fn returns SB_OK to go on. row is borrowed. */
 int sb_dao_each(sb_store_t *s, const sb_entity_t *e, int (*fn)(json_t *row, const char *ws, uint64_t version, void *arg), void *arg,
                 sb_err_t *err);
+/* Calls fn with each value (a text) that the first member of e's cache key has anywhere, in any workspace, without reading the rows: the
+ * names of the configured plugins. */
+int sb_dao_leading(sb_store_t *s, const sb_entity_t *e, void (*fn)(const char *value, void *arg), void *arg, sb_err_t *err);
 /* Tag listing for /tags: [{entity_name, entity_id, tag}], paged like sb_dao_page. tag NULL: all. */
 int sb_dao_tags(sb_store_t *s, const char *tag, const sb_page_opts_t *o, json_t **rows, char **next, sb_err_t *err);
 

@@ -57,6 +57,7 @@ typedef struct sb_query {
     bool tags_any;
     const sb_column_t *foreign;
     const char *foreign_id;
+    const json_t *foreign_any; /* array: rows of any of these parents, instead of foreign_id */
     bool newest_first;
 } sb_query_t;
 
@@ -95,6 +96,9 @@ struct sb_store_ops {
     int (*remove)(void *conn, const sb_table_t *t, const json_t *old, sb_err_t *err);
     /* fn may not use the connection; it returns SB_OK to go on, anything else ends the loop and is returned. */
     int (*page)(void *conn, const sb_table_t *t, const sb_query_t *q, int (*fn)(sb_record_t *rec, void *arg), void *arg, sb_err_t *err);
+    /* Calls fn with each value that the first member of the cache key has in some row, in no order. Costs a lookup for each, however many
+     * rows there are. fn may not use the connection. */
+    int (*leading)(void *conn, const sb_table_t *t, void (*fn)(const char *value, void *arg), void *arg, sb_err_t *err);
     /* Array of {entity_name, entity_id, tag} behind `after` ([tag, entity_name, entity_id]), in that order. */
     int (*tags)(void *conn, const char *ws, const char *tag, const json_t *after, size_t limit, json_t **out, sb_err_t *err);
     /* Change log. */
@@ -179,8 +183,8 @@ struct sb_dao_rules {
     int (*written)(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err);
     /* MAY. Before a row is deleted, by itself or with another: SB_DECLINED refuses the whole. */
     int (*removable)(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
-    /* MAY. Adds to a row that is handed out what is not stored in it. */
-    int (*present)(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
+    /* MAY. Adds to rows that are handed out (an array) what is not stored in them. */
+    int (*present)(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err);
 };
 
 /* *out: a copy of input in which {"name": …} references are {"id": …}; marks them in c->resolved. Code 13. */
@@ -191,8 +195,8 @@ int sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, s
 int sb_dao_violation(const char *field, const char *text, sb_err_t *err);
 /* What single entities have beyond their field table; NULL: nothing (dao_rules.c). */
 const struct sb_dao_rules *sb_dao_rules_of(const sb_table_t *t);
-/* Adds to a row that is handed out what its entity shows beyond its columns. */
-int sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *row, sb_err_t *err);
+/* Adds to rows that are handed out (an array) what their entity shows beyond its columns. */
+int sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err);
 /* Deletes a row found before, with what depends on it. */
 int sb_dao_remove(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
 /* Looks a row up by key text or unique field and workspace; SB_DECLINED as sb_dao_select. */

@@ -1,4 +1,5 @@
-/* Pages: order, tokens, bad tokens and sizes, stability while rows come and go; tag filters and /tags. */
+/* Pages: order, tokens, bad tokens and sizes, stability while rows come and go; tag filters and /tags; what a listing costs. */
+#include "core/store/sqlite/sqlite_int.h"
 #include "unit/store/store_test.h"
 
 static int
@@ -288,6 +289,127 @@ tags_listed(void **state)
     sb_store_close(s);
 }
 
+/* Writes a row past the schema. */
+static void
+write_raw(sb_store_t *s, const char *entity, json_t *row)
+{
+    sb_err_t err = {0};
+
+    test_expect(sb_store_write(s, sb_tables_find(s->tables, entity), s->default_ws, row, NULL, &err), SB_OK, &err);
+    json_decref(row);
+}
+
+static void
+write_plugins(sb_store_t *s, const char *name, int from, int to)
+{
+    sb_err_t err = {0};
+    char id[SB_UUID_TEXT + 1], service[SB_UUID_TEXT + 1];
+
+    assert_int_equal(sb_store_begin(s, &err), SB_OK);
+    for (int i = from; i < to; i++) {
+        sb_uuid_v4(id);
+        sb_uuid_v4(service);
+        write_raw(s, "plugins", json_pack("{s:s,s:s,s:{s:s},s:{}}", "id", id, "name", name, "service", "id", service, "config"));
+    }
+    assert_int_equal(sb_store_commit(s, &err), SB_OK);
+}
+
+static void
+add_text(const char *value, void *arg)
+{
+    json_array_append_new(arg, json_string(value));
+}
+
+static int
+count_step(void *arg)
+{
+    ++*(size_t *)arg;
+    return 0;
+}
+
+/* Whether the leading values are those, and how many steps the database took to find them. */
+static size_t
+steps_to_find(sb_store_t *s, const char *wanted)
+{
+    sqlite3 *db = ((sb_sqlite_t *)s->conn)->db;
+    json_t *found = json_array(), *names = test_json(wanted);
+    sb_err_t err = {0};
+    size_t steps = 0;
+
+    sqlite3_progress_handler(db, 1, count_step, &steps);
+    test_expect(sb_dao_leading(s, sb_entity_find("plugins"), add_text, found, &err), SB_OK, &err);
+    sqlite3_progress_handler(db, 0, NULL, NULL);
+    assert_true(json_equal(found, names));
+    json_decref(found);
+    json_decref(names);
+    return steps;
+}
+
+static void
+names_without_reading_rows(void **state)
+{
+    /* In the order of the keys: '-' comes before ':', which ends a name. */
+    static const char all[] = "[\"a\",\"key-auth-enc\",\"key-auth\",\"key-authz\",\"z\"]";
+    static const char *const names[] = {"key-auth", "z", "key-authz", "a", "key-auth-enc"};
+    sb_store_t *s = test_open(NULL);
+    size_t few;
+
+    steps_to_find(s, "[]");
+    for (int i = 0; i < 5; i++)
+        write_plugins(s, names[i], 0, 2);
+    few = steps_to_find(s, all);
+    for (int i = 0; i < 5; i++)
+        write_plugins(s, names[i], 2, 400);
+    assert_true(steps_to_find(s, all) < few * 2);
+    sb_store_close(s);
+}
+
+static size_t pages_of_snis;
+
+static int
+counting_page(void *conn, const sb_table_t *t, const sb_query_t *q, int (*fn)(sb_record_t *rec, void *arg), void *arg, sb_err_t *err)
+{
+    pages_of_snis += strcmp(t->name, "snis") == 0;
+    return sb_store_sqlite.page(conn, t, q, fn, arg, err);
+}
+
+static void
+names_of_all_certificates_at_once(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    struct sb_store_ops ops = *s->ops;
+    json_t *rows, *row;
+    char id[SB_UUID_TEXT + 1], *next, *got;
+    sb_err_t err = {0};
+    size_t i;
+
+    assert_int_equal(sb_store_begin(s, &err), SB_OK);
+    for (i = 0; i < 30; i++) {
+        snprintf(id, sizeof(id), "%08zu-1111-4111-8111-111111111111", i);
+        write_raw(s, "certificates", json_pack("{s:s,s:s,s:s}", "id", id, "cert", "c", "key", "k"));
+    }
+    assert_int_equal(sb_store_commit(s, &err), SB_OK);
+    for (i = 0; i < 30; i += 2)
+        for (int n = 2; n-- > 0;)
+            json_decref(test_insert(
+                s, "snis", T("{\"name\":\"%d.c%zu.test\",\"certificate\":{\"id\":\"%08zu-1111-4111-8111-111111111111\"}}", n, i, i)));
+    ops.page = counting_page;
+    s->ops = &ops;
+    pages_of_snis = 0;
+    page(s, "certificates", &(sb_page_opts_t){.size = 20}, &rows, &next);
+    assert_int_equal(pages_of_snis, 1);
+    assert_int_equal(json_array_size(rows), 20);
+    json_array_foreach(rows, i, row)
+    {
+        got = sb_json_dump(json_object_get(row, "snis"));
+        assert_string_equal(got, i % 2 == 0 ? T("[\"0.c%zu.test\",\"1.c%zu.test\"]", i, i) : "[]");
+        free(got);
+    }
+    json_decref(rows);
+    free(next);
+    sb_store_close(s);
+}
+
 int
 main(void)
 {
@@ -300,6 +422,8 @@ main(void)
         cmocka_unit_test(newest_first),
         cmocka_unit_test(tag_filters),
         cmocka_unit_test(tags_listed),
+        cmocka_unit_test(names_without_reading_rows),
+        cmocka_unit_test(names_of_all_certificates_at_once),
     };
 
     return cmocka_run_group_tests(tests, test_entities, NULL);

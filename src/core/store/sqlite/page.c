@@ -1,6 +1,6 @@
 /*
  * Slices of a table in key order, with filters. One statement per combination of filters; parameter numbers are fixed:
- * ?1 workspace, ?2 foreign id, ?3… the values to start behind, ?11 limit, ?12… tags.
+ * ?1 workspace, ?2 foreign id or ids, ?3… the values to start behind, ?11 limit, ?12… tags.
  */
 #include "core/base/json.h"
 #include "core/store/sqlite/sqlite_int.h"
@@ -75,6 +75,17 @@ add_tags(sb_buf_t *sql, const page_sql_t *p)
 }
 
 static void
+add_foreign(sb_buf_t *sql, const sb_query_t *q)
+{
+    if (q->foreign_any != NULL)
+        sb_buf_addf(sql, " AND t.\"%s\" IN (SELECT value FROM json_each(?%d))", q->foreign->name, P_FOREIGN);
+    else if (q->foreign_id != NULL)
+        sb_buf_addf(sql, " AND t.\"%s\"=?%d", q->foreign->name, P_FOREIGN);
+    else
+        sb_buf_addf(sql, " AND t.\"%s\" IS NULL", q->foreign->name);
+}
+
+static void
 build_page(sb_buf_t *sql, const void *arg)
 {
     const page_sql_t *p = arg;
@@ -90,10 +101,8 @@ build_page(sb_buf_t *sql, const void *arg)
         sb_buf_addf(sql, " FROM \"%s\" t WHERE 1", p->t->name);
     if (q->ws != NULL && p->t->e->workspaceable)
         sb_buf_addf(sql, " AND t.ws_id=?%d", P_WS);
-    if (q->foreign != NULL && q->foreign_id != NULL)
-        sb_buf_addf(sql, " AND t.\"%s\"=?%d", q->foreign->name, P_FOREIGN);
-    if (q->foreign != NULL && q->foreign_id == NULL)
-        sb_buf_addf(sql, " AND t.\"%s\" IS NULL", q->foreign->name);
+    if (q->foreign != NULL)
+        add_foreign(sql, q);
     if (q->after != NULL)
         add_after(sql, p);
     if (q->ntags != 0)
@@ -110,7 +119,7 @@ variant_of(const sb_table_t *t, const sb_query_t *q)
 {
     unsigned v = q->foreign != NULL ? (unsigned)(q->foreign - t->cols) + 1 : 0;
 
-    v = v << 1 | (q->foreign_id != NULL);
+    v = v << 2 | (q->foreign_any != NULL ? 2 : q->foreign_id != NULL);
     v = v << 1 | (q->ws != NULL);
     v = v << 1 | (q->after != NULL);
     v = v << 1 | q->newest_first;
@@ -125,7 +134,9 @@ bind_page(sqlite3_stmt *st, const sb_table_t *t, const sb_query_t *q)
 
     if (q->ws != NULL && t->e->workspaceable)
         sb_sqlite_bind_text(st, P_WS, q->ws);
-    if (q->foreign != NULL && q->foreign_id != NULL)
+    if (q->foreign != NULL && q->foreign_any != NULL)
+        sb_sqlite_bind_json(st, P_FOREIGN, q->foreign_any);
+    else if (q->foreign != NULL && q->foreign_id != NULL)
         sb_sqlite_bind_text(st, P_FOREIGN, q->foreign_id);
     for (i = 0; q->after != NULL && i < json_array_size(q->after) && i < P_LIMIT - P_AFTER; i++)
         sb_sqlite_bind_json(st, P_AFTER + (int)i, json_array_get(q->after, i));
@@ -153,6 +164,33 @@ sb_sqlite_page(void *conn, const sb_table_t *t, const sb_query_t *query, int (*f
     }
     ended = sb_sqlite_end(conn, st, rc, "page", err);
     return ended != SB_OK ? ended : result;
+}
+
+/* Cache keys begin with "<entity>:<first>:", so behind all of one value comes what is not less than "<entity>:<first>;". */
+static void
+build_leading(sb_buf_t *sql, const void *arg)
+{
+    const sb_table_t *t = arg;
+    const char *name = sb_table_column(t, t->e->cache_key[0])->name;
+
+    sb_buf_addf(sql,
+                "WITH RECURSIVE found(value) AS (SELECT (SELECT \"%s\" FROM \"%s\" ORDER BY cache_key LIMIT 1) UNION ALL "
+                "SELECT (SELECT t.\"%s\" FROM \"%s\" t WHERE t.cache_key>='%s:'||found.value||';' ORDER BY t.cache_key LIMIT 1) "
+                "FROM found WHERE found.value IS NOT NULL) SELECT value FROM found WHERE value IS NOT NULL",
+                name, t->name, name, t->name, t->e->name);
+}
+
+int
+sb_sqlite_leading(void *conn, const sb_table_t *t, void (*fn)(const char *value, void *arg), void *arg, sb_err_t *err)
+{
+    sqlite3_stmt *st = sb_sqlite_stmt(conn, sb_sqlite_key(SB_SQL_LEADING, t, 0), build_leading, t, err);
+    int rc;
+
+    if (st == NULL)
+        return SB_ERROR;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+        fn((const char *)sqlite3_column_text(st, 0), arg);
+    return sb_sqlite_end(conn, st, rc, "reading names", err);
 }
 
 static void

@@ -341,6 +341,7 @@ const struct sb_store_ops sb_store_sqlite = {
     .update = sb_sqlite_update,
     .remove = sb_sqlite_remove,
     .page = sb_sqlite_page,
+    .leading = sb_sqlite_leading,
     .tags = sb_sqlite_tags,
     .log_append = sb_sqlite_log_append,
     .log_read = sb_sqlite_log_read,

@@ -20,6 +20,7 @@ enum sb_sqlite_op {
     SB_SQL_UPDATE_LIGHT,
     SB_SQL_REMOVE,
     SB_SQL_PAGE,
+    SB_SQL_LEADING,
     SB_SQL_TAG_ADD,
     SB_SQL_TAG_DEL,
     SB_SQL_TAGS,
@@ -85,6 +86,7 @@ int sb_sqlite_read_row(sb_sqlite_t *q, const sb_table_t *t, sqlite3_stmt *st, sb
 /* page.c */
 int sb_sqlite_page(void *conn, const sb_table_t *t, const sb_query_t *query, int (*fn)(sb_record_t *rec, void *arg), void *arg,
                    sb_err_t *err);
+int sb_sqlite_leading(void *conn, const sb_table_t *t, void (*fn)(const char *value, void *arg), void *arg, sb_err_t *err);
 int sb_sqlite_tags(void *conn, const char *ws, const char *tag, const json_t *after, size_t limit, json_t **out, sb_err_t *err);
 /* log.c */
 int sb_sqlite_log_append(void *conn, const sb_change_t *c, sb_err_t *err);
