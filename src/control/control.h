@@ -67,6 +67,13 @@ void sb_hub_ask(json_t *question, void (*done)(void *arg, const json_t *answer),
 
 ngx_int_t sb_admin_content_handler(ngx_http_request_t *r);
 
+/* --- logs.c: no secrets in what nginx logs of requests --- */
+
+/* When the configuration is read, once: the access log. */
+ngx_int_t sb_logs_init(ngx_conf_t *cf);
+/* In a worker, before the first connection: the error log. */
+void sb_logs_start(ngx_cycle_t *cycle);
+
 /* --- status.c: figures for GET /status and / --- */
 
 /* For GET /: "LuaJIT 2.1…"; static text, set by the Lua bridge before sb_node_start(). */

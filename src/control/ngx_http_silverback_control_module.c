@@ -90,7 +90,7 @@ postconfiguration(ngx_conf_t *cf)
     if (mcf->prefix.data == NULL)
         return NGX_OK;
     sb_log_set_sink(log_sink);
-    return read_settings(cf, mcf);
+    return sb_logs_init(cf) == NGX_OK ? read_settings(cf, mcf) : NGX_ERROR;
 }
 
 static char *
@@ -116,6 +116,7 @@ init_process(ngx_cycle_t *cycle)
     if (mcf == NULL || mcf->prefix.data == NULL || (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE))
         return NGX_OK;
     sb_entities_init();
+    sb_logs_start(cycle);
     sb_control_set_lua(sb_lua_bridge_call, NULL);
     if (sb_node_start(cycle, (const char *)mcf->prefix.data, mcf->settings, &err) == SB_OK)
         return NGX_OK;

@@ -3,8 +3,8 @@
  *
  * Life of a `struct exchange`: made when the body is complete, with copies of all it needs, because the client may go away (and nginx
  * frees the request) while the store thread works; given to sb_node_submit(); handed back by on_done(), which posts it to the event
- * loop; answered and freed in finish(), unless the endpoint asks for what a proxy worker knows: then it runs once more with the answer. A request that nginx frees earlier only clears exchange.r: a write that has begun is
- * never half done because a client hung up.
+ * loop; answered and freed in finish(), unless the endpoint asks for what a proxy worker knows: then it runs once more with the answer. A
+ * request that nginx frees earlier only clears exchange.r: a write that has begun is never half done because a client hung up.
  *
  * Start reading at sb_admin_content_handler().
  */
@@ -74,9 +74,9 @@ finish(sb_loop_task_t *task)
         return;
     }
     if (!x->ran)
-        sb_admin_http_error(503, &x->res);
+        sb_admin_http_error(sb_node_settings(), x->req.origin, 503, &x->res);
     else if (!x->committed && x->res.status < 400)
-        sb_admin_commit_failed(&x->res);
+        sb_admin_http_error(sb_node_settings(), x->req.origin, 500, &x->res);
     if (r != NULL) {
         c = r->connection;
         ngx_http_set_log_request(c->log, r);
@@ -167,7 +167,7 @@ on_body(ngx_http_request_t *r)
     r->read_event_handler = ngx_http_block_reading;
     if (!sb_admin_http_copy(r, &x->copy, &x->req)) {
         x->ran = true;
-        sb_admin_http_error(500, &x->res);
+        sb_admin_http_error(sb_node_settings(), (sb_str_t){0}, 500, &x->res);
         finish(&x->task);
         return;
     }
@@ -182,7 +182,6 @@ sb_admin_content_handler(ngx_http_request_t *r)
 {
     ngx_int_t rc;
 
-    sb_admin_http_hide_secrets(r);
     if (r->err_status >= NGX_HTTP_BAD_REQUEST)
         return sb_admin_http_refusal(r, sb_node_settings());
     rc = ngx_http_read_client_request_body(r, on_body);

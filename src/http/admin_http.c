@@ -119,66 +119,6 @@ sb_admin_http_send(ngx_http_request_t *r, const sb_settings_t *settings, sb_admi
     return send_body(r, res);
 }
 
-/* ---------- what logs see ---------- */
-
-static bool
-is_secret(const u_char *name, const u_char *end)
-{
-    static const char *const words[] = {"pass", "secret", "token", "key", "credential", "auth"};
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (ngx_strlcasestrn((u_char *)name, (u_char *)end, (u_char *)words[i], strlen(words[i]) - 1) != NULL)
-            return true;
-    return false;
-}
-
-/* A name written with escapes may be any: its value is hidden. */
-static bool
-hides(const u_char *name, const u_char *end)
-{
-    return memchr(name, '%', (size_t)(end - name)) != NULL || is_secret(name, end);
-}
-
-/* The text from `query` on, which ends at a space or the end, with the values of secrets replaced; false: no memory. */
-static bool
-hide(ngx_pool_t *pool, ngx_str_t *text, size_t query)
-{
-    const u_char *at = text->data + query, *end = text->data + text->len, *name = at;
-    u_char *out = ngx_pnalloc(pool, text->len * 3 + 4), *p;
-
-    if (out == NULL)
-        return false;
-    p = ngx_cpymem(out, text->data, query);
-    while (at < end && *at != ' ') {
-        bool secret = *at == '=' && hides(name, at);
-
-        *p++ = *at++;
-        if (secret) {
-            p = ngx_cpymem(p, "***", 3);
-            while (at < end && *at != '&' && *at != ' ')
-                at++;
-        }
-        if (p[-1] == '&')
-            name = at;
-    }
-    p = ngx_cpymem(p, at, (size_t)(end - at));
-    *text = (ngx_str_t){(size_t)(p - out), out};
-    return true;
-}
-
-void
-sb_admin_http_hide_secrets(ngx_http_request_t *r)
-{
-    const u_char *mark = r->request_line.len != 0 ? memchr(r->request_line.data, '?', r->request_line.len) : NULL;
-    bool ok = mark == NULL || hide(r->pool, &r->request_line, (size_t)(mark - r->request_line.data) + 1);
-
-    ok = ok && (r->args.len == 0 || hide(r->pool, &r->args, 0));
-    if (!ok) {
-        ngx_str_null(&r->request_line);
-        ngx_str_null(&r->args);
-    }
-}
-
 /* ---------- the request ---------- */
 
 static size_t
@@ -276,7 +216,7 @@ sb_admin_http_refusal(ngx_http_request_t *r, const sb_settings_t *settings)
     /* nginx turns its 494 into 400 on the way; the path still tells. */
     if (status == 400 && r->uri.len > 4 && ngx_strncmp(r->uri.data + r->uri.len - 4, "/494", 4) == 0)
         status = 494;
-    sb_admin_http_error(status, &res);
+    sb_admin_http_error(settings, request_header(r, "origin"), status, &res);
     rc = sb_admin_http_send(r, settings, &res);
     sb_admin_response_free(&res);
     return rc;

@@ -15,9 +15,6 @@
 /* Once the body has been read: copies all of the request behind one another into out, where *req then points to. False: a body that was
  * put into a file cannot be read back. */
 bool sb_admin_http_copy(ngx_http_request_t *r, sb_buf_t *out, sb_admin_request_t *req);
-/* First of all, for whatever logs the request afterwards: takes the values of query arguments that are secrets by their name out of the
- * request line and the arguments. sb_admin_http_copy() still sees the request as it was sent. */
-void sb_admin_http_hide_secrets(ngx_http_request_t *r);
 /* Sends the response, which is taken over; the result is for ngx_http_finalize_request(). */
 ngx_int_t sb_admin_http_send(ngx_http_request_t *r, const sb_settings_t *settings, sb_admin_response_t *res);
 /* The answer when nginx itself refused the request (too large, malformed …) and error_page led here. */

@@ -116,7 +116,7 @@ on_body(ngx_http_request_t *r)
     if (sb_admin_http_copy(r, &copy, &req))
         sb_admin_handle(status_api(), NULL, &req, &res);
     else
-        sb_admin_http_error(500, &res);
+        sb_admin_http_error(sb_worker.settings, req.origin, 500, &res);
     sb_buf_free(&copy);
     ngx_http_finalize_request(r, sb_admin_http_send(r, sb_worker.settings, &res));
 }

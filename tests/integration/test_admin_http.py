@@ -11,13 +11,6 @@ import requests
 
 from support import Site, wait_for
 
-SCHEMA = {"code": 2, "name": "schema violation"}
-
-
-def violation(field, text):
-    return dict(SCHEMA, message=f"schema violation ({field}: {text})", fields={field: text})
-
-
 def raw(port, data, shut=False):
     """Sends bytes, returns (status, body) of the one answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
@@ -81,67 +74,6 @@ def test_over_tls(gateway):
     assert gw.admin.get("/services/s").json()["host"] == "h"
 
 
-WRONG = [
-    # method, path, headers, body, status, answer
-    ("POST", "/services", "json", '{"host":', 400, {"message": "Cannot parse JSON body"}),
-    ("POST", "/services", "json", '[1, 2]', 400, {"message": "Cannot parse JSON body"}),
-    ("POST", "/services", "json", b'{"host":"\xff"}', 400, {"message": "Cannot parse JSON body"}),
-    ("POST", "/services", "form", b"host=%ff", 400, {"message": "Cannot parse form body"}),
-    ("POST", "/services", "multipart/form-data; boundary=b", b"--b\r\nbroken", 400, {"message": "Cannot parse form body"}),
-    ("POST", "/services", "form", "&".join(f"tags[]={i}" for i in range(1001)), 400, {"message": "Too many arguments"}),
-    ("POST", "/services", "text/plain", "host=h", 415, {"message": "Unsupported media type"}),
-    ("POST", "/services", None, "host=h", 415, {"message": "Unsupported media type"}),
-    ("POST", "/services", "json", "{}", 400, violation("host", "required field missing")),
-    ("POST", "/services", "json", '{"host":1}', 400, violation("host", "expected a string")),
-    ("POST", "/services", "form", "host=h&port=eighty", 400, violation("port", "expected an integer")),
-    ("POST", "/services", "json", '{"host":"h","port":70000}', 400, violation("port", "value should be between 0 and 65535")),
-    ("POST", "/services", "json", '{"host":"h","bogus":1}', 400, violation("bogus", "unknown field")),
-    ("POST", "/services", "json", '{"host":"h","id":"no-uuid"}', 400, violation("id", "expected a valid UUID")),
-    ("POST", "/services", "json", '{"host":"h","name":"s"}', 409,
-     {"code": 5, "name": "unique constraint violation", "message": "UNIQUE violation detected on '{name=\"s\"}'", "fields": {"name": "s"}}),
-    ("POST", "/routes", "json", '{"paths":["/"],"service":{"id":"22222222-2222-4222-8222-222222222222"}}', 400,
-     {"code": 4, "name": "foreign key violation", "message": "the foreign key '{id=\"22222222-2222-4222-8222-222222222222\"}' does not "
-      "reference an existing 'services' entity.", "fields": {"service": {"id": "22222222-2222-4222-8222-222222222222"}}}),
-    ("POST", "/routes", "json", '{"paths":["/"],"service":{"name":"none"}}', 400,
-     {"code": 13, "name": "foreign keys unresolved", "message": "foreign key unresolved (service.name: the foreign key cannot be resolved "
-      "with '{name=\"none\"}' for an existing 'services' entity)",
-      "fields": {"service": {"name": "the foreign key cannot be resolved with '{name=\"none\"}' for an existing 'services' entity"}}}),
-    ("POST", "/plugins", "json", '{"name":"none"}', 400,
-     violation("name", "plugin 'none' not enabled; add it to the 'plugins' configuration property")),
-    ("PUT", "/services/11111111-1111-4111-8111-11111111111x", "json", '{"host":"h h"}', 400, violation("host", "invalid value: h h")),
-    ("PATCH", "/services/none", "json", '{"host":"h"}', 404, {"message": "Not found"}),
-    ("POST", "/services/none/routes", "json", '{"paths":["/"]}', 404, {"message": "Not found"}),
-    ("GET", "/services?size=0", None, None, 400,
-     {"code": 9, "name": "invalid size", "message": "size must be an integer between 1 and 1000"}),
-    ("GET", "/services?offset=%25", None, None, 400,
-     {"code": 7, "name": "invalid offset", "message": "'%' is not a valid offset: bad base64 encoding"}),
-    ("GET", "/services?tags=a,b/c", None, None, 400,
-     {"code": 11, "name": "invalid options", "message": "invalid option (tags: invalid filter syntax)",
-      "options": {"tags": "invalid filter syntax"}}),
-    ("POST", "/nowhere", "json", "{}", 404, {"message": "Not found"}),
-    ("GET", "/services//", None, None, 404, {"message": "Not found"}),
-    ("PUT", "/services", "json", '{"host":"h"}', 405, {"message": "Method not allowed"}),
-    ("BREW", "/services", None, None, 405, {"message": "Method not allowed"}),
-    ("TRACE", "/services", None, None, 405, {"message": "Method not allowed"}),
-    ("POST", "/services", "json", '{"host":"' + "h" * (10 << 20) + '"}', 413, {"message": "Payload too large"}),
-]
-
-
-def test_wrong_requests(gateway):
-    """Each gets the interface's status and body, and none of them stores anything."""
-    gw = gateway()
-    assert gw.admin.post("/services", json={"name": "s", "host": "h"}).status_code == 201
-    types = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
-    before = gw.admin.get("/services").json()
-    for method, path, kind, body, status, answer in WRONG:
-        r = gw.admin.request(method, path, data=body, headers={"Content-Type": types.get(kind, kind)} if kind else {})
-        assert (r.status_code, r.json()) == (status, answer), (method, path, str(body)[:80])
-        assert r.headers["Content-Type"] == "application/json; charset=utf-8" and r.headers["Server"] == "kong/3.9.1"
-    assert gw.admin.get("/services").json() == before
-    for path in ("/routes", "/plugins"):
-        assert gw.admin.get(path).json() == {"data": [], "next": None}
-
-
 def test_what_nginx_refuses(gateway):
     gw = gateway()
     assert raw(gw.admin_port, b"NOT HTTP\r\n\r\n") == (400, b'{"message":"Bad request"}')
@@ -150,6 +82,8 @@ def test_what_nginx_refuses(gateway):
     assert raw(gw.admin_port, long) == (414, b'{"message":"URI too long"}')
     many = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"x" * 40000 + b"\r\n\r\n"
     assert raw(gw.admin_port, many) == (400, b'{"message":"Request header or cookie too large"}')
+    r = gw.admin.post("/services", data="x" * (11 << 20), headers={"Origin": "http://a.test"})
+    assert r.status_code == 413 and r.headers["Access-Control-Allow-Origin"] == "http://a.test" and r.headers["Vary"] == "Origin"
 
 
 @pytest.mark.parametrize("buffer", ["10m", "1k"])
@@ -333,15 +267,31 @@ def test_access_log(gateway):
 
 
 def test_no_secrets_in_logs(gateway):
-    """The access log has no value of an argument that is a secret by its name, whether the request was answered or refused."""
-    gw = gateway()
+    """No log has the value of an argument that is a secret by its name, or a key in a path, whether the request was answered, refused by
+    nginx, malformed, or never finished."""
+    gw = gateway(admin_access_log="logs/admin_access.log every", nginx_http_client_header_timeout="1s",
+                 nginx_http_log_format="every '\"$request\" $status $uri $request_uri $args'")
     secrets = "password=hid-1&size=3&api_key=hid-2&a%5Bclient_secret%5D=hid-3&access_token=hid-4&Authorization=hid-5&x=shown"
     assert gw.admin.get(f"/services?{secrets}").status_code == 200
     assert gw.admin.post(f"/services?{secrets}&end=1", data="x" * (11 << 20)).status_code == 413
-    gw.wait_log(r"x=shown&end=1", name="admin_access")
+    for path in ("/key-auths/hid-6", "/consumers/c/key-auth/hid-7", "/cache/hid-8", "/key%2Dauths/hid-9", f"/key-auths/{uuid.UUID(int=1)}",
+                 "/key-sets/shown"):
+        assert gw.admin.get(path).status_code == 404
+    assert raw(gw.admin_port, b"GET /key-auths/hid-10?token=hid-11 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")[0] == 400
+    assert raw(gw.admin_port, b"GET /key-auths/hid-12 NOT-HTTP\r\n\r\n")[0] == 400
+    with socket.create_connection(("127.0.0.1", gw.admin_port)) as s:
+        s.sendall(b"GET /key-auths/hid-13?token=hid-14&end=2 HTTP/1.1\r\nHost: a\r\n")
+        assert s.recv(100) == b""
+    assert gw.admin_tls.post("/key-auths/hid-15?token=hid-16&end=3", data="x" * (11 << 20)).status_code == 413
+    for end in (1, 2, 3):
+        gw.wait_log(rf"end={end}", name="admin_access")
+    gw.wait_log(r"client sent duplicate host header.*request: \"GET /key-auths/\*\*\*\?token=\*\*\* HTTP/1.1\"")
+    gw.wait_log(r"too large body.*request: \"POST /services\?password=\*\*\*&size=3")
+    for name in ("admin_access", "error"):
+        assert "hid-" not in gw.log(name)
     log = gw.log("admin_access")
-    assert "hid-" not in log
     assert '"GET /services?password=***&size=3&api_key=***&a%5Bclient_secret%5D=***&access_token=***&Authorization=***&x=shown HTTP/1.1" 200' in log
+    assert '"GET /consumers/c/key-auth/*** HTTP/1.1" 404' in log and f"/key-auths/{uuid.UUID(int=1)} " in log and "/key-sets/shown " in log
 
 
 def test_admin_can_be_off(gateway):

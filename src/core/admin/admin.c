@@ -59,11 +59,10 @@ sb_admin_is_write(const sb_admin_request_t *req)
 
 /* ---------- CORS ---------- */
 
-/* The first of admin_gui_url's origins, or the one that the request names if it is among them. malloc'ed; NULL: none configured. */
+/* The first of admin_gui_url's origins, or `origin` if it is among them. malloc'ed; NULL: none configured. */
 static char *
-gui_origin(const sb_admin_call_t *c)
+gui_origin(const sb_settings_t *s, sb_str_t origin)
 {
-    const sb_settings_t *s = c->admin->host.settings;
     size_t n = 0;
     const char *const *urls = s != NULL ? sb_settings_list(s, "admin_gui_url", &n) : NULL;
     char *first = NULL;
@@ -73,7 +72,7 @@ gui_origin(const sb_admin_call_t *c)
         size_t len = authority != NULL ? (size_t)(authority - urls[i]) + 3 : 0;
 
         len += strcspn(urls[i] + len, "/?#");
-        if (sb_str_eq(c->req->origin, (sb_str_t){urls[i], len})) {
+        if (sb_str_eq(origin, (sb_str_t){urls[i], len})) {
             free(first);
             return sb_strdup_len(urls[i], len);
         }
@@ -92,17 +91,17 @@ header_text(sb_str_t s, const char *fallback)
     return sb_strdup_len(s.data, s.len);
 }
 
-static void
-add_cors(sb_admin_call_t *c)
+void
+sb_admin_add_cors(const sb_settings_t *s, sb_str_t asked, sb_admin_response_t *res)
 {
-    char *origin = gui_origin(c);
+    char *origin = gui_origin(s, asked);
 
     if (origin == NULL)
-        origin = header_text(c->req->origin, "*");
-    sb_admin_add_header(c->res, "Access-Control-Allow-Origin", origin);
-    sb_admin_add_header(c->res, "Access-Control-Allow-Credentials", "true");
+        origin = header_text(asked, "*");
+    sb_admin_add_header(res, "Access-Control-Allow-Origin", origin);
+    sb_admin_add_header(res, "Access-Control-Allow-Credentials", "true");
     if (strcmp(origin, "*") != 0)
-        sb_admin_add_header(c->res, "Vary", "Origin");
+        sb_admin_add_header(res, "Vary", "Origin");
     free(origin);
 }
 
@@ -205,7 +204,7 @@ sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_
 
     SB_CHECK_MAGIC(a, SB_ADMIN_MAGIC);
     *res = (sb_admin_response_t){0};
-    add_cors(&c);
+    sb_admin_add_cors(a->host.settings, req->origin, res);
     rc = dispatch(&c);
     SB_ASSERT(res->status != 0 || res->ask != NULL);
     for (size_t i = 0; i < SB_ADMIN_MAX_PARAMS; i++)

@@ -18,8 +18,8 @@ typedef struct sb_admin_request {
     sb_str_t query;        /* raw */
     sb_str_t content_type; /* empty: none */
     sb_str_t body;
-    sb_str_t origin; /* CORS request headers, empty: none */
-    sb_str_t acrh;   /* Access-Control-Request-Headers */
+    sb_str_t origin;    /* CORS request headers, empty: none */
+    sb_str_t acrh;      /* Access-Control-Request-Headers */
     const json_t *told; /* what a first run asked for (sb_admin_response_t.ask); NULL: this is the first */
 } sb_admin_request_t;
 
@@ -55,9 +55,9 @@ typedef struct sb_admin_host {
     sb_health_t *health;                                      /* NULL: targets' health is neither known nor set */
     /* The Status API: its few endpoints instead of all, none of which needs a store. */
     bool status_api;
-    bool (*reachable)(void *arg);         /* the record; NULL: it is */
-    const char *(*unready)(void *arg);    /* why traffic should not come here, static text; NULL: it may */
-    void (*drain)(void *arg);             /* traffic is to stay away from now on */
+    bool (*reachable)(void *arg);      /* the record; NULL: it is */
+    const char *(*unready)(void *arg); /* why traffic should not come here, static text; NULL: it may */
+    void (*drain)(void *arg);          /* traffic is to stay away from now on */
     void *arg;
 } sb_admin_host_t;
 
@@ -65,13 +65,16 @@ sb_admin_t *sb_admin_new(const sb_admin_host_t *host);
 void sb_admin_free(sb_admin_t *a);
 /* Whether this request may write (decides group commit); by method and path only. */
 bool sb_admin_is_write(const sb_admin_request_t *req);
-/* s: may be NULL for a Status API. Fills *res completely; never fails. Returns SB_OK when writes are to be kept, SB_DECLINED when they are to be undone. */
+/* s: may be NULL for a Status API. Fills *res completely; never fails. Returns SB_OK when writes are to be kept, SB_DECLINED when they are
+ * to be undone. */
 int sb_admin_handle(sb_admin_t *a, sb_store_t *s, const sb_admin_request_t *req, sb_admin_response_t *res);
-/* Replaces *res by the interface's 500 (a commit that failed). */
-void sb_admin_commit_failed(sb_admin_response_t *res);
-/* Fills *res with the body for a status that no endpoint answered: a request that the server itself refused (400, 413 …), 503. */
-void sb_admin_http_error(int status, sb_admin_response_t *res);
+/* Replaces *res by the answer for a status that no endpoint gave: a request that the server itself refused (400, 413 …), 503, a commit that
+ * failed (500). s, origin: of the request, for the CORS headers; s may be NULL, origin empty. */
+void sb_admin_http_error(const sb_settings_t *s, sb_str_t origin, int status, sb_admin_response_t *res);
 void sb_admin_response_free(sb_admin_response_t *res);
+/* A request line ("GET /x?y=z HTTP/1.1", or a URL's path and query alone) as logs may show it; query_only: it is a query string. Writes at
+ * most size bytes to out, the rest is cut, and returns how many; size 3 * line.len + 4 is always enough. See secrets.c. */
+size_t sb_admin_hide_secrets(sb_str_t line, bool query_only, char *out, size_t size);
 /* Every row of the route table that answers, in order of precedence: pattern, the methods as in Allow, what it is for. */
 void sb_admin_each_route(const sb_admin_t *a, void (*fn)(const char *pattern, const char *allow, const char *text, void *arg), void *arg);
 

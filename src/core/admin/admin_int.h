@@ -107,6 +107,8 @@ int sb_admin_ask(sb_admin_call_t *c, json_t *ask);
 /* By c->err; rc is what the failed function returned. */
 int sb_admin_answer_error(sb_admin_call_t *c);
 void sb_admin_add_header(sb_admin_response_t *res, const char *name, const char *value);
+/* admin.c: the CORS headers for a request with that Origin (empty: none). s NULL: no settings. */
+void sb_admin_add_cors(const sb_settings_t *s, sb_str_t asked, sb_admin_response_t *res);
 /* The row as the interface shows it. New reference. */
 json_t *sb_admin_present(sb_admin_call_t *c, const sb_entity_t *e, const json_t *row);
 /* 200/201 with the row, which is taken over. */

@@ -202,15 +202,10 @@ text_of(int status)
 }
 
 void
-sb_admin_http_error(int status, sb_admin_response_t *res)
+sb_admin_http_error(const sb_settings_t *s, sb_str_t origin, int status, sb_admin_response_t *res)
 {
     sb_admin_response_free(res);
+    sb_admin_add_cors(s, origin, res);
     /* 494 to 497 are nginx's own numbers for kinds of 400. */
     set_body(res, status > 493 && status < 500 ? 400 : status, message_body(text_of(status)));
-}
-
-void
-sb_admin_commit_failed(sb_admin_response_t *res)
-{
-    sb_admin_http_error(500, res);
 }

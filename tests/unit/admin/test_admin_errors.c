@@ -123,13 +123,16 @@ test_without_endpoint(void **state)
     sb_admin_response_t res = {0};
 
     (void)state;
-    sb_admin_http_error(413, &res);
+    sb_admin_http_error(NULL, SB_STR("http://a.test"), 413, &res);
     assert_int_equal(res.status, 413);
     assert_string_equal(res.body, MESSAGE("Payload too large"));
-    sb_admin_http_error(494, &res);
+    assert_string_equal(res.headers[0].name, "Access-Control-Allow-Origin");
+    assert_string_equal(res.headers[0].value, "http://a.test");
+    sb_admin_http_error(NULL, (sb_str_t){0}, 494, &res);
     assert_int_equal(res.status, 400);
     assert_string_equal(res.body, MESSAGE("Request header or cookie too large"));
-    sb_admin_commit_failed(&res);
+    assert_string_equal(res.headers[0].value, "*");
+    sb_admin_http_error(NULL, (sb_str_t){0}, 500, &res);
     assert_int_equal(res.status, 500);
     assert_string_equal(res.body, MESSAGE("An unexpected error occurred"));
     sb_admin_response_free(&res);
