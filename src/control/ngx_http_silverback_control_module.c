@@ -9,6 +9,7 @@
 #include "control/lua_bridge.h"
 
 #include "core/base/log.h"
+#include "http/log_level.h"
 
 #define SB_EXPORT __attribute__((visibility("default")))
 
@@ -117,6 +118,7 @@ init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     sb_entities_init();
     sb_logs_start(cycle);
+    sb_log_level_init(cycle);
     sb_control_set_lua(sb_lua_bridge_call, NULL);
     if (sb_node_start(cycle, (const char *)mcf->prefix.data, mcf->settings, &err) == SB_OK)
         return NGX_OK;

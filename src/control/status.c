@@ -7,6 +7,7 @@
 #include "core/admin/figures.h"
 #include "core/base/log.h"
 #include "core/base/uuid.h"
+#include "http/log_level.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -90,15 +91,14 @@ struct level_change {
 
 static ngx_event_t level_timer;
 static ngx_connection_t level_dummy = {.fd = (ngx_socket_t)-1};
-static ngx_uint_t own_level; /* of this process, as configured */
 
-/* Workers look at the shared value when they are woken, and with every request. */
+/* Workers look at the shared value when they are woken. */
 static void
 follow_level(void)
 {
     uint64_t v = __atomic_load_n(&status.rt->log_level, __ATOMIC_RELAXED);
 
-    ngx_cycle->log->log_level = v != 0 ? (ngx_uint_t)v - 1 : own_level;
+    sb_log_level_set((int)v - 1);
     sb_hub_announce(__atomic_load_n(&status.rt->event_seq, __ATOMIC_ACQUIRE));
 }
 
@@ -115,8 +115,6 @@ apply_level(sb_loop_task_t *task)
 {
     struct level_change *change = (struct level_change *)task;
 
-    if (own_level == 0)
-        own_level = ngx_cycle->log->log_level;
     level_timer.handler = on_level_timer;
     level_timer.data = &level_dummy;
     level_timer.log = ngx_cycle->log;

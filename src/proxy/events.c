@@ -90,6 +90,13 @@ answer(uint64_t id, const json_t *message)
 }
 
 static void
+wake_up(void)
+{
+    sb_worker_catch_up();
+    sb_worker_follow_log_level();
+}
+
+static void
 take_line(const char *text, size_t len)
 {
     json_t *message = sb_json_parse(text, len, NULL);
@@ -105,7 +112,7 @@ take_line(const char *text, size_t len)
     else if (asked != 0)
         sb_asked(asked, message);
     else
-        sb_worker_catch_up();
+        wake_up();
     json_decref(message);
 }
 
@@ -219,8 +226,8 @@ connect_now(void)
     line.pause = PAUSE_MIN;
     sb_buf_addf(&line.out, "{\"hello\":\"proxy\",\"pid\":%d}\n", (int)ngx_pid);
     flush_out();
-    /* What was committed while there was no line. */
-    sb_worker_catch_up();
+    /* What has changed while there was no line. */
+    wake_up();
 }
 
 static void

@@ -435,8 +435,7 @@ typedef struct sb_worker {
     unsigned slot;      /* index in rt's per-worker arrays */
     uint64_t event_seq; /* applied so far */
     uint64_t model_epoch;
-    uint64_t log_level; /* as in rt, applied so far */
-    ngx_uint_t configured_log_level;
+    uint64_t log_level;      /* as in rt, applied so far */
     uint64_t global_epoch;   /* moves when a global plugin changes */
     uint64_t route_epoch;    /* moves when a plugin of a route changes */
     uint64_t consumer_epoch; /* moves when a plugin of a consumer or a group changes, or who is in a group */
@@ -460,6 +459,8 @@ void sb_events_stop(void);
 
 /* Applies what control committed since the last look. Cheap when nothing has moved. */
 void sb_worker_catch_up(void);
+/* The same for the log level, which may change without a commit. */
+void sb_worker_follow_log_level(void);
 /* Lua's init_worker has ended. */
 void sb_worker_lua_ready(void);
 /* Over the events socket: sends {"id":n,"call":call, …args} and hands the answer (borrowed) to done, answer NULL when the

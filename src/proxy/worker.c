@@ -9,6 +9,8 @@
 #include "proxy/exchange.h"
 #include "proxy/tls.h"
 
+#include "http/log_level.h"
+
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -190,14 +192,14 @@ follow_log(uint64_t seq)
     json_decref(batch.events);
 }
 
-static void
-follow_log_level(void)
+void
+sb_worker_follow_log_level(void)
 {
     uint64_t level = __atomic_load_n(&sb_worker.rt->log_level, __ATOMIC_RELAXED);
 
     if (level != sb_worker.log_level) {
         sb_worker.log_level = level;
-        ngx_cycle->log->log_level = level != 0 ? level - 1 : sb_worker.configured_log_level;
+        sb_log_level_set((int)level - 1);
     }
 }
 
@@ -215,7 +217,7 @@ sb_worker_catch_up(void)
         flush_all();
     } else
         follow_log(seq);
-    follow_log_level();
+    sb_worker_follow_log_level();
 }
 
 /* ---- start and end ---- */
@@ -298,7 +300,7 @@ static void
 first_turn(ngx_event_t *ev)
 {
     sb_worker_catch_up();
-    follow_log_level();
+    sb_worker_follow_log_level();
     sb_status_publish_dicts();
     if (!sb_lua_hooks.defer_ready)
         announce_ready();
@@ -313,7 +315,7 @@ start_worker(ngx_cycle_t *cycle)
     sb_worker.settings = sb_conf->settings;
     sb_worker.prefix = (const char *)sb_conf->prefix.data;
     sb_worker.slot = (unsigned)(ngx_worker % SB_RT_WORKERS);
-    sb_worker.configured_log_level = cycle->log->log_level;
+    sb_log_level_init(cycle);
     find_entities();
     sb_upstream_request_init();
     sb_upstream_header_init();

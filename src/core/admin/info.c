@@ -215,6 +215,16 @@ sb_admin_log_level(sb_admin_call_t *c)
     return sb_admin_answer_message(c, 200, "log level: %s", current_level(&c->admin->host));
 }
 
+static int
+announce_level(sb_admin_call_t *c)
+{
+    json_t *event = json_pack("{s:s}", "op", "log_level");
+    int rc = sb_store_event(c->store, event, &c->err);
+
+    json_decref(event);
+    return rc;
+}
+
 int
 sb_admin_log_level_set(sb_admin_call_t *c)
 {
@@ -233,5 +243,8 @@ sb_admin_log_level_set(sb_admin_call_t *c)
         return sb_admin_answer_message(c, 200, "log level is already %s", wanted);
     if (h->set_log_level != NULL)
         h->set_log_level(level, (int)fmin(timeout, 1e9), h->arg);
+    /* Makes workers look, all of them before the next request that they take. */
+    if (announce_level(c) != SB_OK)
+        return sb_admin_answer_error(c);
     return sb_admin_answer_message(c, 200, "log level changed");
 }
