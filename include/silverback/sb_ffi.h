@@ -10,6 +10,8 @@
  *         init_by_lua_block        { require("kong.silverback.runtime").init() }
  *         init_worker_by_lua_block { require("kong.silverback.runtime").init_worker() }
  *     }
+ *     # in the server, when it listens with TLS:
+ *     ssl_certificate_by_lua_block { require("kong.silverback.runtime").certificate() }
  *     # in the Lua variant of each internal location, never in the C one:
  *     rewrite_by_lua_block       { require("kong.silverback.runtime").rewrite() }
  *     access_by_lua_block        { require("kong.silverback.runtime").access() }
@@ -205,6 +207,24 @@ int sb_ffi_upstream_target(void *r, const char *host, size_t len, int port);
 int sb_ffi_upstream_name(void *r, const char *name, size_t len); /* SB_FFI_E_NOT_FOUND: no such upstream entity */
 void sb_ffi_upstream_retries(void *r, int retries);
 void sb_ffi_upstream_timeouts(void *r, int connect, int send, int read);
+/* TLS to the service, for this request: objects of OpenSSL (X509_STORE, STACK_OF(X509) with the certificate first, EVP_PKEY), of which a
+ * reference is kept. SB_FFI_E_INVALID: they cannot be used, or do not belong together. */
+int sb_ffi_upstream_tls_verify(void *r, int on);
+int sb_ffi_upstream_tls_depth(void *r, int depth);
+int sb_ffi_upstream_tls_store(void *r, void *store);
+int sb_ffi_upstream_tls_pair(void *r, void *certs, void *key);
+
+/* ---- TLS of the client ---- */
+
+/* In the certificate phase, whose requests nginx makes up: 0 when no global plugin takes part. */
+int sb_ffi_enter_certificate(void *r);
+/* Asks for a certificate and takes any; authorities: STACK_OF(X509) that the client is told, or NULL. SB_FFI_E_INVALID: no TLS. */
+int sb_ffi_client_request_certificate(void *r, void *authorities);
+int sb_ffi_client_disable_session_reuse(void *r);
+/* What the client showed, in PEM, its own certificate first; malloc'ed: sb_ffi_free(). 0: nothing. */
+int sb_ffi_client_chain(void *r, sb_ffi_str *out);
+/* What the log says of it (kong.client.tls.set_client_verify). */
+void sb_ffi_client_verify(void *r, const char *text, size_t len);
 
 /* ---- the answer ---- */
 

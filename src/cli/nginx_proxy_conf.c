@@ -126,6 +126,20 @@ real_ip(const sb_settings_t *s, sb_buf_t *out)
         sb_nginx_line(out, 2, "set_real_ip_from %s", trusted[i]);
 }
 
+/* What services that name no authorities of their own are verified by. */
+static void
+trusted(const sb_settings_t *s, sb_buf_t *out)
+{
+    char *file = sb_nginx_trusted_file(s);
+
+    if (file != NULL) {
+        sb_buf_adds(out, "    silverback_trusted ");
+        sb_nginx_quote(out, file);
+        sb_buf_addf(out, " %s;\n", sb_settings_str(s, "lua_ssl_verify_depth"));
+    }
+    free(file);
+}
+
 static void
 proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
 {
@@ -141,8 +155,11 @@ proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
         sb_nginx_listens(s, "proxy_listen", 2, out);
     else /* nginx would listen on port 80 by itself */
         sb_nginx_line(out, 2, "listen unix:%s/sockets/proxy.sock", sb_settings_str(s, "prefix"));
-    if (sb_nginx_listens_tls(s, "proxy_listen"))
+    if (sb_nginx_listens_tls(s, "proxy_listen")) {
         sb_nginx_tls(s, "ssl", 2, out);
+        if (lua)
+            sb_buf_adds(out, "        ssl_certificate_by_lua_block { require(\"kong.silverback.runtime\").certificate() }\n");
+    }
     sb_nginx_access_log(s, "proxy_access_log", "kong_log_format", 2, out);
     sb_nginx_error_log(s, "proxy_error_log", 2, out);
     real_ip(s, out);
@@ -164,6 +181,7 @@ sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
         return rc;
     sb_buf_adds(out, "http {\n");
     sb_nginx_http(s, SB_INSTANCE_PROXY, out);
+    trusted(s, out);
     /* What a proxied request takes fits: one allocation less than with nginx's 4k. */
     sb_nginx_default(s, "nginx_http_", "request_pool_size", "12k", 1, out);
     sb_buf_adds(out, "    log_format kong_log_format '$remote_addr - $remote_user [$time_local] \"$request\" $status "

@@ -35,7 +35,8 @@ struct sb_exchange {
     ngx_str_t name;    /* "ip:port" */
     sb_kpool_t *kpool; /* referenced when kpool_own */
     bool kpool_own, prepared;
-    sb_str_t host; /* the Host header sent */
+    struct sb_tls_cert *cert; /* the upstream entity's, shown when asked for one; referenced. NULL: the service's or the location's */
+    sb_str_t host;            /* the Host header sent */
     int retries;
     size_t picks;    /* targets looked at before the first try */
     const char *why; /* what kept the last of them from having an address */

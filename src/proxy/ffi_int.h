@@ -18,7 +18,8 @@ typedef struct sb_lua_request {
     void *sema; /* ngx_http_lua_sema_t, held by the Lua thread that waits on it */
     sb_log_value_t *values, **values_last;
     sb_str_t credential_id;
-    bool buffered; /* kong.service.request.enable_buffering */
+    sb_str_t client_verify; /* kong.client.tls.set_client_verify; data NULL: as nginx says */
+    bool buffered;          /* kong.service.request.enable_buffering */
 } sb_lua_request_t;
 
 /* The FFI's part of a request, made on demand; NULL only without memory. */

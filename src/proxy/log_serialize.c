@@ -173,6 +173,7 @@ static void
 put_tls(sb_ctx_t *ctx, json_t *request)
 {
     sb_str_t version = sb_request_variable(ctx->r, "ssl_protocol");
+    const sb_lua_request_t *lua = ctx->lua;
     json_t *tls;
 
     if (version.data == NULL || version.len == 0)
@@ -180,7 +181,8 @@ put_tls(sb_ctx_t *ctx, json_t *request)
     tls = json_object();
     put_text(tls, "version", version);
     put_text(tls, "cipher", sb_request_variable(ctx->r, "ssl_cipher"));
-    put_text(tls, "client_verify", sb_request_variable(ctx->r, "ssl_client_verify"));
+    put_text(tls, "client_verify",
+             lua != NULL && lua->client_verify.data != NULL ? lua->client_verify : sb_request_variable(ctx->r, "ssl_client_verify"));
     json_object_set_new(request, "tls", tls);
 }
 

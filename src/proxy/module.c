@@ -4,6 +4,7 @@
  *
  *     http {
  *         silverback_prefix P;              reads P/.kong_env
+ *         silverback_trusted FILE DEPTH;    authorities for services that are verified and name none
  *         server {
  *             silverback_proxy on;          gateway headers and error bodies for all that this server answers
  *             location / { silverback_location plain; proxy_pass https://silverback_upstream; … }
@@ -288,6 +289,17 @@ set_prefix(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
     return read_settings(cf, conf);
 }
 
+static char *
+set_trusted(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    sb_conf_t *conf = data;
+    ngx_str_t *value = cf->args->elts;
+
+    conf->trusted_file = value[1];
+    conf->trusted_depth = ngx_atoi(value[2].data, value[2].len);
+    return conf->trusted_depth == NGX_ERROR ? "takes a file and a number" : NGX_CONF_OK;
+}
+
 /* ---- locations ---- */
 
 static char *
@@ -360,7 +372,8 @@ postconfiguration(ngx_conf_t *cf)
         add_handler(cmcf, NGX_HTTP_ACCESS_PHASE, sb_access_handler) != NGX_OK)
         return NGX_ERROR;
     end_preflight();
-    sb_tls_install(cf);
+    if (sb_tls_install(cf, conf) != NGX_OK)
+        return NGX_ERROR;
     sb_filters_install();
     sb_out_hooks = (sb_out_hooks_t){sb_out_header_filter, sb_log_handler, sb_worker_init, sb_worker_exit};
     return NGX_OK;
@@ -374,6 +387,7 @@ sb_conf_of(ngx_cycle_t *cycle)
 
 static ngx_command_t commands[] = {
     {ngx_string("silverback_prefix"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, set_prefix, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
+    {ngx_string("silverback_trusted"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE2, set_trusted, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
     {ngx_string("silverback_proxy"), NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
      offsetof(sb_loc_conf_t, proxy), NULL},
     {ngx_string("silverback_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},

@@ -4,6 +4,7 @@
  * tried is not tried again while there are others.
  */
 #include "proxy/exchange.h"
+#include "proxy/tls.h"
 
 /* ---- choosing ---- */
 
@@ -55,13 +56,52 @@ drop_kpool(sb_exchange_t *x)
     x->kpool_own = false;
 }
 
-/* Connections with TLS are shared by those who would verify and name the server alike. */
+/* The upstream entity's certificate, unless the service has its own. */
+static sb_tls_cert_t *
+find_cert(const sb_exchange_t *x)
+{
+    const sb_service_t *s = x->ctx->service;
+    sb_tls_cert_t *c;
+
+    if (x->ups == NULL || !x->ups->has_cert || (s != NULL && s->tls_own.cert != NULL) || sb_model_begin(sb_worker.reader, NULL) != SB_OK)
+        return NULL;
+    c = sb_tls_cert_get(&x->ups->cert);
+    sb_model_end(sb_worker.reader);
+    return c;
+}
+
+/* Connections with TLS are shared by those who would verify, name the server and show a certificate alike. data NULL: no memory. */
+static sb_str_t
+kpool_key(const sb_exchange_t *x, char *buf, size_t size)
+{
+    sb_str_t trust = x->ctx->service != NULL ? x->ctx->service->tls_own.pool_key : SB_STR("");
+    const sb_tls_choice_t *choice = x->ctx->tls;
+    const char *cert = x->cert != NULL ? x->cert->name : "";
+    size_t len = x->host.len + trust.len + strlen(cert) + 2 + 2 * NGX_INT_T_LEN;
+    u_char *text = len > size ? ngx_pnalloc(x->r->pool, len) : (u_char *)buf, *end;
+
+    if (text == NULL)
+        return (sb_str_t){NULL, 0};
+    end = ngx_slprintf(text, text + len, "%*s|%*s|%s", x->host.len, x->host.data, trust.len, trust.data, cert);
+    if (choice != NULL)
+        end = ngx_slprintf(end, text + len, "%d,%d", choice->verify, choice->depth);
+    return (sb_str_t){(char *)text, (size_t)(end - text)};
+}
+
+/* What only one request trusts or shows is of no use to others. */
+static bool
+is_private(const sb_exchange_t *x)
+{
+    const sb_tls_choice_t *choice = x->ctx->tls;
+
+    return choice != NULL && (choice->store != NULL || choice->pair.cert != NULL);
+}
+
 static void
 find_kpool(sb_exchange_t *x)
 {
-    sb_str_t key = {"", 0}, trust = x->ctx->service != NULL ? x->ctx->service->tls_own.pool_key : SB_STR("");
-    char buf[512], *text = buf;
-    size_t len;
+    sb_str_t key = SB_STR("");
+    char buf[512];
 
     drop_kpool(x);
     if (!x->tls && x->endpoint->literal) {
@@ -69,11 +109,11 @@ find_kpool(sb_exchange_t *x)
         return;
     }
     if (x->tls) {
-        len = x->host.len + trust.len + 2;
-        if (len > sizeof(buf) && (text = ngx_pnalloc(x->r->pool, len)) == NULL)
+        sb_tls_cert_unref(x->cert);
+        x->cert = find_cert(x);
+        key = kpool_key(x, buf, sizeof(buf));
+        if (key.data == NULL || is_private(x))
             return;
-        key.len = (size_t)(ngx_snprintf((u_char *)text, len, "%*s|%*s", x->host.len, x->host.data, trust.len, trust.data) - (u_char *)text);
-        key.data = text;
     }
     x->kpool = sb_kpool_get(&x->addr.sa.any, x->addr.len, key);
     x->kpool_own = true;
@@ -296,6 +336,7 @@ sb_exchange_release(sb_exchange_t *x)
         return;
     sb_resolver_cancel(&x->query);
     drop_kpool(x);
+    sb_tls_cert_unref(x->cert);
     if (x->own != NULL) {
         sb_endpoint_clear(x->own);
         sb_pool_free(x->own_pool);
@@ -392,7 +433,7 @@ free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         pc->tries--;
 }
 
-/* Before a TLS handshake: the service's own trust and certificate, and the session of an earlier connection. */
+/* Before a TLS handshake: trust and certificate as service and upstream entity want them, and the session of an earlier connection. */
 static ngx_int_t
 set_session(ngx_peer_connection_t *pc, void *data)
 {
@@ -401,7 +442,8 @@ set_session(ngx_peer_connection_t *pc, void *data)
     SSL *ssl = pc->connection->ssl->connection;
     SSL_SESSION *session = x->kpool != NULL ? sb_kpool_session(x->kpool) : NULL;
 
-    if (s != NULL && !sb_service_tls_apply(s, ssl))
+    if ((s != NULL && !sb_service_tls_apply(s, ssl)) || (x->cert != NULL && !sb_tls_cert_use(x->cert, ssl)) ||
+        (x->ctx->tls != NULL && !sb_tls_choice_apply(x->ctx->tls, ssl)))
         return NGX_ERROR;
     return session != NULL ? ngx_ssl_set_session(pc->connection, session) : NGX_OK;
 }

@@ -11,6 +11,7 @@
  * Lua never gets there.
  */
 #include "proxy/exchange.h"
+#include "proxy/tls.h"
 
 /* ---- the context ---- */
 
@@ -20,6 +21,7 @@ release(void *data)
     sb_ctx_t *ctx = data;
 
     sb_exchange_release(ctx->exchange);
+    sb_tls_choice_clear(ctx->tls);
     sb_chain_release(ctx);
     sb_service_unref(ctx->service);
 }

@@ -75,7 +75,9 @@ typedef struct sb_conf {
     sb_str_t error_template[4];       /* by type, from error_template_*; data NULL: the built-in one */
     void **location[2];               /* loc_conf without and with Lua's hooks; [1] NULL: no Lua plugin is enabled */
     bool hides;                       /* proxy_hide_header is used */
-    ngx_http_upstream_conf_t *proxy;  /* the proxy module's configuration of location[0], template of each service's */
+    ngx_str_t trusted_file;           /* authorities for services that have none of their own; len 0: none */
+    ngx_int_t trusted_depth;
+    ngx_http_upstream_conf_t *proxy; /* the proxy module's configuration of location[0], template of each service's */
 } sb_conf_t;
 extern sb_conf_t *sb_conf; /* of the cycle that this worker runs */
 
@@ -218,7 +220,9 @@ typedef struct sb_ups {
     sb_node_t node; /* in the table of upstreams, until stale */
     uint32_t refs;
     bool stale;
-    sb_str_t host_header;    /* len 0: none */
+    sb_str_t host_header; /* len 0: none */
+    bool has_cert;        /* shown to targets whose service has no certificate of its own: */
+    sb_uuid_t cert;
     sb_balancer_t *balancer; /* NULL: no targets */
     size_t n;
     sb_endpoint_t *targets;
@@ -230,12 +234,10 @@ typedef struct sb_ups {
 
 /* What a service's row says about TLS towards it; the rest is the location's. */
 typedef struct sb_service_tls {
-    X509_STORE *trust; /* own CA certificates; NULL: the location's */
-    int verify_depth;  /* -1: the location's */
-    X509 *cert;        /* shown to the service, with key and chain; NULL: the location's */
-    EVP_PKEY *key;
-    STACK_OF(X509) * chain;
-    sb_str_t pool_key; /* what connections may be shared by: "" when nothing is the service's own */
+    X509_STORE *trust;        /* own CA certificates; NULL: the location's */
+    int verify_depth;         /* -1: the location's */
+    struct sb_tls_cert *cert; /* shown to the service; referenced. NULL: the upstream entity's or the location's */
+    sb_str_t pool_key;        /* what connections may be shared by: "" when nothing is the service's own */
 } sb_service_tls_t;
 
 struct sb_service {
@@ -328,8 +330,9 @@ struct sb_request {
     sb_str_t upstream_scheme; /* len 0: the service's */
     sb_str_t target_host;     /* kong.service.set_target / set_upstream; len 0: the service's */
     uint16_t target_port;
-    int retries;            /* -1: the service's */
-    ngx_msec_t timeouts[3]; /* connect, send, read; 0: the service's */
+    int retries;               /* -1: the service's */
+    ngx_msec_t timeouts[3];    /* connect, send, read; 0: the service's */
+    struct sb_tls_choice *tls; /* kong.service.set_tls_*; NULL: nothing was chosen */
 
     sb_exit_t exit;          /* with exited */
     sb_exchange_t *exchange; /* with the service, once it was prepared */

@@ -15,12 +15,13 @@
 
 static sb_table_t certs;
 
-static void
-clear_pair(sb_tls_pair_t *p)
+void
+sb_tls_pair_clear(sb_tls_pair_t *p)
 {
     X509_free(p->cert);
     EVP_PKEY_free(p->key);
     sk_X509_pop_free(p->chain, X509_free);
+    *p = (sb_tls_pair_t){0};
 }
 
 void
@@ -29,7 +30,7 @@ sb_tls_cert_unref(sb_tls_cert_t *c)
     if (c == NULL || --c->refs != 0)
         return;
     for (unsigned i = 0; i < c->n; i++)
-        clear_pair(&c->pairs[i]);
+        sb_tls_pair_clear(&c->pairs[i]);
     sb_cache_bytes -= c->bytes;
     free(c);
 }
@@ -101,10 +102,11 @@ read_pair(sb_tls_cert_t *c, const json_t *row, const char *cert_name, const char
     p.key = sb_pem_private_key(key, strlen(key));
     ERR_clear_error();
     if (p.cert == NULL || p.key == NULL) {
-        clear_pair(&p);
+        sb_tls_pair_clear(&p);
         return false;
     }
     p.chain = read_chain(cert);
+    sb_tls_ocsp_attach(&p);
     c->pairs[c->n++] = p;
     c->bytes += PAIR_BYTES + 2 * strlen(cert);
     return true;
@@ -124,9 +126,10 @@ decode(const sb_row_t *row)
     sb_cache_bytes += c->bytes;
     c->node.id = row->id;
     c->version = row->version;
+    sb_uuid_format(&row->id, text);
+    snprintf(c->name, sizeof(c->name), "%s:%llu", text, (unsigned long long)row->version);
     if (whole && c->n != 0)
         return c;
-    sb_uuid_format(&row->id, text);
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "certificate %s cannot be used: its text is no PEM", text);
     sb_tls_cert_unref(c);
     return NULL;
@@ -158,16 +161,13 @@ sb_tls_cert_get(const sb_uuid_t *id)
 bool
 sb_tls_cert_use(const sb_tls_cert_t *c, SSL *ssl)
 {
-    char text[SB_UUID_TEXT + 1];
-
     /* Else a client that prefers the other kind of key would get a pair that the connection had before. */
     SSL_certs_clear(ssl);
     for (unsigned i = 0; i < c->n; i++) {
         const sb_tls_pair_t *p = &c->pairs[i];
         if (SSL_use_cert_and_key(ssl, p->cert, p->key, p->chain, 1) == 1)
             continue;
-        sb_uuid_format(&c->node.id, text);
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "certificate %s cannot be used: %s", text,
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "certificate %s cannot be used: %s", c->name,
                       ERR_reason_error_string(ERR_peek_last_error()));
         ERR_clear_error();
         return false;

@@ -5,8 +5,14 @@
  */
 #include "proxy/tls.h"
 
+#include <dlfcn.h>
+
 /* Host names end at 253 bytes; TLS carries up to 255. */
 #define NAME_MAX_LEN 255
+
+/* What runs ssl_certificate_by_lua; its module is loaded only where Lua plugins are. */
+static int (*lua_handler)(SSL *ssl, void *arg);
+static int asked_index = -1; /* ex data of connections that Lua was asked about */
 
 static sb_tls_cert_t *
 find_sni(const char *name, size_t len)
@@ -66,38 +72,79 @@ sb_tls_cert_of_name(sb_str_t name)
     return c != NULL ? c : find_sni("*", 1);
 }
 
-/* OpenSSL's question: 1 goes on with what the connection has now, 0 ends the handshake. */
-static int
-choose(SSL *ssl, void *arg)
+/* The store's certificate for the name, when there is one. false: it cannot be shown, and no other may be. */
+static bool
+show(SSL *ssl)
 {
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     sb_tls_cert_t *c;
-    int go_on;
+    bool shown;
 
-    (void)arg;
-    if (sb_worker.reader == NULL)
-        return 1;
-    sb_worker_catch_up();
     if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
-        return 1;
+        return true;
     c = sb_tls_cert_of_name((sb_str_t){name, name != NULL ? strlen(name) : 0});
     sb_model_end(sb_worker.reader);
-    go_on = c == NULL || sb_tls_cert_use(c, ssl);
+    shown = c == NULL || sb_tls_cert_use(c, ssl);
     sb_tls_cert_unref(c);
-    return go_on;
+    return shown;
 }
 
-void
-sb_tls_install(ngx_conf_t *cf)
+static bool
+has_lua_handlers(void)
+{
+    sb_chain_t *chain = sb_lua_hooks.in_use ? sb_chain_global() : NULL;
+    bool has = chain != NULL && (chain->lua_phases & SB_PHASE_BIT(SB_PHASE_CERTIFICATE)) != 0;
+
+    sb_chain_unref(chain);
+    return has;
+}
+
+/*
+ * OpenSSL's question: 1 goes on with what the connection has now, 0 ends the handshake. With handlers of global plugins Lua is asked
+ * afterwards, so that they may show another certificate; when one of them waits (-1), OpenSSL asks again.
+ */
+static int
+choose(SSL *ssl, void *arg)
+{
+    if (sb_worker.reader == NULL)
+        return 1;
+    if (SSL_get_ex_data(ssl, asked_index) != NULL)
+        return lua_handler(ssl, NULL);
+    sb_worker_catch_up();
+    if (!show(ssl))
+        return 0;
+    if (lua_handler == NULL || !has_lua_handlers())
+        return 1;
+    return SSL_set_ex_data(ssl, asked_index, &asked_index) == 1 ? lua_handler(ssl, NULL) : 0;
+}
+
+/* Nginx reads proxy_ssl_trusted_certificate only where proxy_ssl_verify is on; a service may want to be verified where it is off. */
+static ngx_int_t
+trust_services(ngx_conf_t *cf, sb_conf_t *conf)
+{
+    if (conf->proxy->ssl == NULL || conf->proxy->ssl_verify == 1 || conf->trusted_file.len == 0)
+        return NGX_OK;
+    return ngx_ssl_trusted_certificate(cf, conf->proxy->ssl, &conf->trusted_file, conf->trusted_depth);
+}
+
+ngx_int_t
+sb_tls_install(ngx_conf_t *cf, sb_conf_t *conf)
 {
     ngx_http_core_main_conf_t *cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     ngx_http_core_srv_conf_t **servers = cmcf->servers.elts;
 
+    lua_handler = (int (*)(SSL *, void *))dlsym(RTLD_DEFAULT, "ngx_http_lua_ssl_cert_handler");
+    if (asked_index < 0)
+        asked_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     for (ngx_uint_t i = 0; i < cmcf->servers.nelts; i++) {
         const ngx_http_conf_ctx_t *ctx = servers[i]->ctx;
         const sb_loc_conf_t *own = ctx->loc_conf[ngx_http_silverback_module.ctx_index];
         const ngx_http_ssl_srv_conf_t *tls = ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-        if (own->proxy == 1 && tls->ssl.ctx != NULL)
-            SSL_CTX_set_cert_cb(tls->ssl.ctx, choose, NULL);
+        if (own->proxy != 1 || tls->ssl.ctx == NULL)
+            continue;
+        SSL_CTX_set_cert_cb(tls->ssl.ctx, choose, NULL);
+        if (tls->stapling == 1)
+            sb_tls_ocsp_install(tls->ssl.ctx);
     }
+    return trust_services(cf, conf);
 }

@@ -223,13 +223,15 @@ make_ups(const sb_row_t *row, const json_t *json)
     sb_pool_t *pool = sb_pool_new(512);
     sb_ups_t *u = sb_pool_alloc(pool, sizeof(*u));
     struct targets t = {.pool = pool};
-    const char *host = sb_json_string(json, "host_header"), *algorithm = sb_json_string(json, "algorithm");
+    const char *host = sb_json_string(json, "host_header"), *algorithm = sb_json_string(json, "algorithm"), *cert;
 
     u->pool = pool;
     u->refs = 1;
     u->node.id = row->id;
     if (host != NULL)
         u->host_header = sb_pool_str(pool, host, strlen(host));
+    cert = sb_json_foreign_id(json, "client_certificate");
+    u->has_cert = cert != NULL && sb_uuid_parse(cert, strlen(cert), &u->cert);
     sb_model_children(sb_worker.reader, sb_worker.targets, "upstream", &row->id, add_target, &t);
     u->n = t.n;
     u->targets = sb_pool_alloc(pool, t.n * sizeof(*u->targets));

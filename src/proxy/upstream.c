@@ -3,6 +3,7 @@
  * timeouts and TLS come with the service's copy of the location's configuration.
  */
 #include "proxy/exchange.h"
+#include "proxy/tls.h"
 
 void
 sb_upstream_expect_header(sb_exchange_t *x)
@@ -50,7 +51,9 @@ conf_of(sb_ctx_t *ctx)
 {
     ngx_http_upstream_conf_t *base = ctx->service != NULL ? ctx->service->conf : sb_conf->proxy, *own;
 
-    if (ctx->timeouts[0] == 0 && ctx->timeouts[1] == 0 && ctx->timeouts[2] == 0)
+    bool verify = ctx->tls != NULL && ctx->tls->verify >= 0;
+
+    if (ctx->timeouts[0] == 0 && ctx->timeouts[1] == 0 && ctx->timeouts[2] == 0 && !verify)
         return base;
     own = ngx_palloc(ctx->r->pool, sizeof(*own));
     if (own == NULL)
@@ -59,6 +62,8 @@ conf_of(sb_ctx_t *ctx)
     own->connect_timeout = ctx->timeouts[0] != 0 ? ctx->timeouts[0] : base->connect_timeout;
     own->send_timeout = ctx->timeouts[1] != 0 ? ctx->timeouts[1] : base->send_timeout;
     own->read_timeout = ctx->timeouts[2] != 0 ? ctx->timeouts[2] : base->read_timeout;
+    if (verify)
+        own->ssl_verify = ctx->tls->verify;
     return own;
 }
 

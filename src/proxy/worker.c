@@ -120,6 +120,8 @@ apply_event(const json_t *event)
         sb_worker.ups_epoch++;
     } else if (strcmp(entity, "certificates") == 0 || strcmp(entity, "ca_certificates") == 0) {
         sb_tls_certs_forget(&id);
+        if (strcmp(entity, "ca_certificates") == 0)
+            sb_tls_trusts_forget();
         sb_services_forget(NULL);
     } else if (strcmp(entity, "consumers") == 0 || strcmp(entity, "consumer_groups") == 0 ||
                strcmp(entity, "consumer_group_consumers") == 0)
@@ -133,6 +135,7 @@ flush_all(void)
     sb_services_forget(NULL);
     sb_ups_forget(NULL);
     sb_tls_certs_forget(NULL);
+    sb_tls_trusts_forget();
     sb_worker.global_epoch++;
     sb_worker.route_epoch++;
     sb_worker.consumer_epoch++;
@@ -362,6 +365,7 @@ sb_worker_exit(ngx_cycle_t *cycle)
     clear_slot(&sb_worker.rt->lua_pid[sb_worker.slot]);
     sb_events_stop();
     sb_asked_done();
+    sb_tls_ocsp_done();
     sb_resolver_done();
     sb_status_done();
     sb_router_free(sb_worker.router);

@@ -57,7 +57,7 @@ def test_every_function_of_the_table_exists(probe):
 
 
 def test_what_is_absent_is_nil(probe):
-    for name in ("kong.vault", "kong.tracing", "kong.websocket", "kong.enterprise_edition", "kong.db", "kong.client.tls"):
+    for name in ("kong.vault", "kong.tracing", "kong.websocket", "kong.enterprise_edition", "kong.db"):
         assert probe.value(f"return {name} == nil"), name
 
 

@@ -115,8 +115,9 @@ def test_a_verifying_client_gets_its_answer(gw, echo_server, workdir):
     create(gw, "/certificates", snis=["site.test"], **leaf.pair)
     route_to(gw, echo_server.url, "/s", hosts=["site.test"])
     root.files(workdir)
-    out = subprocess.run(["curl", "-sS", "--cacert", workdir / "root.test.crt", "--resolve", f"site.test:{gw.tls_port}:127.0.0.1", "-w",
-                          "%{http_code}", "-o", "/dev/null", f"https://site.test:{gw.tls_port}/s"], capture_output=True, text=True, timeout=60)
+    command = ["curl", "-sS", "--cacert", workdir / "root.test.crt", "--resolve", f"site.test:{gw.tls_port}:127.0.0.1", "-w", "%{http_code}",
+               "-o", "/dev/null", f"https://site.test:{gw.tls_port}/s"]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert out.stdout == "200", out.stderr
 
 

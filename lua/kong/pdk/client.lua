@@ -45,7 +45,7 @@ end
 
 
 local function new()
-  local _CLIENT = {}
+  local _CLIENT = { tls = require("kong.pdk.client_tls").new() }
 
   _CLIENT.get_ip = string_getter("kong.client.get_ip", C.SB_FFI_CLIENT_IP)
   _CLIENT.get_forwarded_ip = string_getter("kong.client.get_forwarded_ip", C.SB_FFI_FORWARDED_IP)

@@ -34,6 +34,7 @@ local RESPONSE_WRITE = "rewrite access balancer response header_filter error adm
 local ROUTED = "access response header_filter body_filter log"
 local SERVICE_RESPONSE = "response header_filter body_filter log"
 local UPSTREAM = "rewrite access balancer"
+local SERVICE_TLS = "rewrite access balancer preread"
 local BEFORE_UPSTREAM = "rewrite access"
 local ANY_REQUEST = "certificate client_hello rewrite access balancer response header_filter body_filter log preread error " ..
                     "admin_api cluster_listener"
@@ -48,6 +49,10 @@ _M.ALLOWED = {
   ["kong.client.load_consumer"] = ROUTED,
   ["kong.client.authenticate"] = "access",
   ["kong.client.get_protocol"] = ROUTED,
+  ["kong.client.tls.request_client_certificate"] = "certificate",
+  ["kong.client.tls.disable_session_reuse"] = "certificate",
+  ["kong.client.tls.get_full_client_certificate_chain"] = "rewrite access response balancer log",
+  ["kong.client.tls.set_client_verify"] = "rewrite access response balancer",
 
   ["kong.log.set_serialize_value"] = "rewrite access response header_filter body_filter",
   ["kong.log.serialize"] = "log",
@@ -95,6 +100,10 @@ _M.ALLOWED = {
   ["kong.service.set_target"] = "rewrite access balancer preread",
   ["kong.service.set_retries"] = "access",
   ["kong.service.set_timeouts"] = "access",
+  ["kong.service.set_tls_cert_key"] = SERVICE_TLS,
+  ["kong.service.set_tls_verify"] = SERVICE_TLS,
+  ["kong.service.set_tls_verify_depth"] = SERVICE_TLS,
+  ["kong.service.set_tls_verify_store"] = SERVICE_TLS,
 
   ["kong.service.request.enable_buffering"] = UPSTREAM,
   ["kong.service.request.set_scheme"] = UPSTREAM,

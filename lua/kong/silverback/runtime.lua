@@ -26,8 +26,8 @@ local ngx = ngx
 local _M = {}
 
 local P = phases.NUMBER
-local ACCESS, REWRITE, RESPONSE, HEADER_FILTER, BODY_FILTER, LOG =
-  P.access, P.rewrite, P.response, P.header_filter, P.body_filter, P.log
+local ACCESS, REWRITE, RESPONSE, HEADER_FILTER, BODY_FILTER, LOG, CERTIFICATE =
+  P.access, P.rewrite, P.response, P.header_filter, P.body_filter, P.log, P.certificate
 
 local WAIT_SECONDS = 86400 -- longer than any upstream timeout: what is waited for always ends by itself
 
@@ -188,6 +188,19 @@ end
 
 
 -- ------------------------------------------------------------------ phases
+
+-- In a handshake, when a global plugin has the handler; the request is one that nginx makes up for it.
+function _M.certificate()
+  local r = get_request()
+  if C.sb_ffi_enter_certificate(r) == 0 then
+    return
+  end
+  if C.sb_ffi_changes_pending() > 0 then
+    configure.catch_up()
+  end
+  run_filters(state.enter(), r, CERTIFICATE, "certificate")
+end
+
 
 function _M.rewrite()
   local r = get_request()
