@@ -18,18 +18,23 @@ add_name(const struct predicate *p, sb_buf_t *out)
 static void
 add_predicate(const struct predicate *p, sb_buf_t *out)
 {
-    bool named = p->field == FIELD_HEADER || p->field == FIELD_QUERY;
-    struct operand o;
+    uint32_t name_len = (uint32_t)p->name.len;
 
-    memset(&o, 0, sizeof(o)); /* padding too: equal expressions are equal bytes */
-    o.name_len = named ? (uint32_t)p->name.len : 0;
-    o.from = p->from;
-    o.to = p->to;
-    o.number = p->value.number;
-    o.ip = p->value.ip;
-    sb_buf_add(out, &o, sizeof(o));
-    if (named)
+    if (p->value.type == TYPE_INT) {
+        sb_buf_add(out, &p->value.number, sizeof(p->value.number));
+        return;
+    }
+    if (p->value.type != TYPE_STRING) {
+        sb_buf_add(out, &p->value.ip, sizeof(p->value.ip));
+        return;
+    }
+    if (p->field == FIELD_HEADER || p->field == FIELD_QUERY) {
+        sb_buf_add(out, &name_len, sizeof(name_len));
         add_name(p, out);
+    } else if (p->field == FIELD_SEGMENTS) {
+        sb_buf_add(out, &p->from, sizeof(p->from));
+        sb_buf_add(out, &p->to, sizeof(p->to));
+    }
     sb_buf_add(out, p->value.text.data, p->value.text.len);
 }
 

@@ -87,11 +87,11 @@ struct code {
     uint32_t len;
 };
 enum { CODE_LOWER = 1, CODE_ANY = 2 };
-/* Behind the head of a predicate; then name_len bytes of name, then the text of a string. */
-struct operand {
-    uint32_t name_len, from, to;
-    int64_t number;
-    struct ip ip;
-};
+/* Behind the head of a predicate stands only what its field needs, so that many programs fit in a cache:
+ *   header, query      length of the name (u32), name, text
+ *   segments           from, to (u32 each), text
+ *   other strings      text
+ *   integers           number (i64)
+ *   addresses          struct ip */
 
 #endif

@@ -14,8 +14,10 @@
 struct reading {
     const char *at; /* which */
     struct code c;
-    struct operand o;
     sb_str_t name, text;
+    uint32_t from, to;
+    int64_t number;
+    struct ip ip;
 };
 
 /* ---------- comparing ---------- */
@@ -96,17 +98,17 @@ number_fits(const struct reading *rd, int64_t v)
 {
     switch (rd->c.cmp) {
     case CMP_EQ:
-        return v == rd->o.number;
+        return v == rd->number;
     case CMP_NE:
-        return v != rd->o.number;
+        return v != rd->number;
     case CMP_GT:
-        return v > rd->o.number;
+        return v > rd->number;
     case CMP_GE:
-        return v >= rd->o.number;
+        return v >= rd->number;
     case CMP_LT:
-        return v < rd->o.number;
+        return v < rd->number;
     case CMP_LE:
-        return v <= rd->o.number;
+        return v <= rd->number;
     default:
         return false;
     }
@@ -120,7 +122,7 @@ ip_fits(const struct reading *rd, sb_str_t text)
 
     if (!ip_parse(text, &v))
         return false;
-    in = ip_in(&v, &rd->o.ip); /* an address is a range of itself */
+    in = ip_in(&v, &rd->ip); /* an address is a range of itself */
     return rd->c.cmp == CMP_EQ || rd->c.cmp == CMP_IN ? in : !in;
 }
 
@@ -291,7 +293,7 @@ predicate_fits(struct expression_run *run, const struct reading *rd)
     case FIELD_PATH:
         return string_fits(run, rd, req->path);
     case FIELD_SEGMENTS:
-        return segments(req->path, rd->o.from, rd->o.to, &v) && string_fits(run, rd, v);
+        return segments(req->path, rd->from, rd->to, &v) && string_fits(run, rd, v);
     case FIELD_SEGMENTS_LEN:
         return number_fits(rd, segments_len(req->path));
     case FIELD_HEADER:
@@ -313,20 +315,48 @@ predicate_fits(struct expression_run *run, const struct reading *rd)
 
 /* ---------- the program ---------- */
 
+/* Takes n bytes off the front of what is left. */
+static bool
+take(sb_str_t *left, void *out, size_t n)
+{
+    if (left->len < n)
+        return false;
+    memcpy(out, left->data, n);
+    *left = (sb_str_t){left->data + n, left->len - n};
+    return true;
+}
+
 static bool
 read_predicate(const char *at, const struct code *c, struct reading *rd)
 {
-    size_t head = sizeof(*c) + sizeof(rd->o);
+    sb_str_t left = {at + sizeof(*c), c->len - sizeof(*c)};
+    uint32_t name_len;
 
-    if (c->len < head)
-        return false;
     rd->at = at;
     rd->c = *c;
-    memcpy(&rd->o, at + sizeof(*c), sizeof(rd->o));
-    if (rd->o.name_len > c->len - head)
-        return false;
-    rd->name = (sb_str_t){at + head, rd->o.name_len};
-    rd->text = (sb_str_t){at + head + rd->o.name_len, c->len - head - rd->o.name_len};
+    switch (c->field) {
+    case FIELD_SEGMENTS_LEN:
+    case FIELD_SRC_PORT:
+    case FIELD_DST_PORT:
+        return take(&left, &rd->number, sizeof(rd->number));
+    case FIELD_SRC_IP:
+    case FIELD_DST_IP:
+        return take(&left, &rd->ip, sizeof(rd->ip)) && rd->ip.bits <= 8 * sizeof(rd->ip.b);
+    case FIELD_HEADER:
+    case FIELD_QUERY:
+        if (!take(&left, &name_len, sizeof(name_len)) || name_len > left.len)
+            return false;
+        rd->name = (sb_str_t){left.data, name_len};
+        left = (sb_str_t){left.data + name_len, left.len - name_len};
+        break;
+    case FIELD_SEGMENTS:
+        if (!take(&left, &rd->from, sizeof(rd->from)) || !take(&left, &rd->to, sizeof(rd->to)))
+            return false;
+        break;
+    default:
+        break;
+    }
+    rd->text = left;
     return true;
 }
 
