@@ -28,6 +28,15 @@ def test_presets(gateway, suite, refused):
         shown(gw, "site.test", client_context("ALL:@SECLEVEL=0", refused))
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_old_protocols(gateway):
+    """OpenSSL's level of security must be lowered as well."""
+    gw = gateway(ssl_cipher_suite="old", nginx_proxy_ssl_conf_command="CipherString DEFAULT:@SECLEVEL=0")
+    cert = Cert("site.test", kind="rsa")
+    create(gw, "/certificates", snis=["site.test"], **cert.pair)
+    assert shown(gw, "site.test", client_context("ALL:@SECLEVEL=0", ssl.TLSVersion.TLSv1_1)) == cert.der
+
+
 @pytest.mark.parametrize("tickets", [True, False])
 def test_session_tickets(gateway, tickets):
     gw = gateway(ssl_session_tickets="on" if tickets else "off")
