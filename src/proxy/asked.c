@@ -2,6 +2,7 @@
  * Control's questions to a worker, over the line of events.c: what only a worker knows.
  *
  *     {"ask":n,"resolve":[name …]}  →  {"answer":n,"resolve":{name: [address …] or text why not}}
+ *     {"ask":n,"dns":true}          →  {"answer":n,"dns":{"worker":{…},"stats":{…}}}
  *     {"ask":n,"cache":key}         →  {"answer":n,"cache":{"value":…}}, {} when nothing is cached
  *
  * Names are looked up one after the other; most are in the resolver's memory. Start at sb_asked().
@@ -98,6 +99,10 @@ sb_asked(uint64_t id, const json_t *question)
 
     if (json_is_array(names)) {
         resolve(id, names);
+        return;
+    }
+    if (json_is_true(json_object_get(question, "dns"))) {
+        sb_rpc_answer(id, json_pack("{s:o}", "dns", sb_status_dns(NULL)));
         return;
     }
     value = key != NULL ? sb_lua_cache_get((sb_str_t){key, strlen(key)}) : NULL;

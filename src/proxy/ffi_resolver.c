@@ -37,26 +37,27 @@ sema_post(void)
 }
 
 static int
-give(sb_addrs_t *addrs, char *ip, size_t *ip_len)
+give(sb_addrs_t *addrs, sb_ffi_address_t *out)
 {
     const sb_addr_t *a = sb_addrs_next(addrs);
 
+    out->port = a->port;
     if (a->sa.any.sa_family == AF_INET6)
-        *ip_len = (size_t)snprintf(ip, SB_FFI_IP_MAX, "[%s]", a->text);
+        out->len = (size_t)snprintf(out->ip, SB_FFI_IP_MAX, "[%s]", a->text);
     else {
-        memcpy(ip, a->text, a->text_len);
-        *ip_len = a->text_len;
+        memcpy(out->ip, a->text, a->text_len);
+        out->len = a->text_len;
     }
     return SB_OK;
 }
 
 int
-sb_ffi_resolve(const char *name, size_t len, char *ip, size_t *ip_len, const char **why)
+sb_ffi_resolve(const char *name, size_t len, sb_ffi_address_t *out, const char **why)
 {
     sb_addrs_t *addrs;
     int rc = sb_resolver_lookup(name, len, &addrs, why);
 
-    return rc == SB_OK ? give(addrs, ip, ip_len) : rc;
+    return rc == SB_OK ? give(addrs, out) : rc;
 }
 
 static void
@@ -86,7 +87,7 @@ sb_ffi_resolve_start(const char *name, size_t len, void *sema)
 }
 
 int
-sb_ffi_resolve_end(void *lookup, char *ip, size_t *ip_len, const char **why)
+sb_ffi_resolve_end(void *lookup, sb_ffi_address_t *out, const char **why)
 {
     struct waiting *w = lookup;
     int rc = SB_DECLINED;
@@ -94,7 +95,7 @@ sb_ffi_resolve_end(void *lookup, char *ip, size_t *ip_len, const char **why)
     sb_resolver_cancel(&w->query);
     *why = w->over ? w->why : "dns lookup timed out";
     if (w->addrs != NULL)
-        rc = give(w->addrs, ip, ip_len);
+        rc = give(w->addrs, out);
     sb_addrs_unref(w->addrs);
     free(w);
     return rc;

@@ -25,10 +25,17 @@ set_address(sb_exchange_t *x, const sb_addr_t *addr, uint16_t port)
     x->name.len = ngx_sock_ntop(&x->addr.sa.any, x->addr.len, text, NGX_SOCKADDR_STRLEN, 1);
 }
 
-static bool
-same_host(const sb_exchange_t *x, const sb_endpoint_t *e)
+/* A name and the port of its SRV record, which is not the endpoint's. */
+static sb_str_t
+host_with_port(const sb_exchange_t *x, const sb_endpoint_t *e, uint16_t port)
 {
-    return x->endpoint == e || sb_str_eq(x->endpoint->host_port, e->host_port);
+    size_t len = e->host_only + sizeof(":65535");
+    char *text = ngx_pnalloc(x->r->pool, len);
+
+    if (text == NULL)
+        return (sb_str_t){e->host_port.data, e->host_only};
+    len = (size_t)(ngx_snprintf((u_char *)text, len, "%*s:%ui", e->host_only, e->host_port.data, (ngx_uint_t)port) - (u_char *)text);
+    return (sb_str_t){text, len};
 }
 
 /* The Host header by the rules: plugin, preserve_host, the upstream's host_header, the target. */
@@ -37,6 +44,7 @@ host_header(const sb_exchange_t *x)
 {
     const sb_ctx_t *ctx = x->ctx;
     const sb_endpoint_t *e = x->endpoint;
+    uint16_t port;
 
     if (ctx->upstream_host.len != 0)
         return ctx->upstream_host;
@@ -44,7 +52,10 @@ host_header(const sb_exchange_t *x)
         return ctx->host;
     if (x->ups != NULL && x->ups->host_header.len != 0)
         return x->ups->host_header;
-    return e->port == (x->tls ? 443 : 80) ? (sb_str_t){e->host_port.data, e->host_only} : e->host_port;
+    port = x->addr.port != 0 ? x->addr.port : e->port;
+    if (port == (x->tls ? 443 : 80))
+        return (sb_str_t){e->host_port.data, e->host_only};
+    return port == e->port ? e->host_port : host_with_port(x, e, port);
 }
 
 static void
@@ -141,7 +152,7 @@ use_addresses(sb_exchange_t *x, const sb_endpoint_t *e, sb_addrs_t *addrs)
 
     if (addr == NULL)
         return UNHEALTHY;
-    set_address(x, addr, e->port);
+    set_address(x, addr, addr->port != 0 ? addr->port : e->port);
     return RESOLVED;
 }
 
@@ -168,16 +179,17 @@ resolve(sb_exchange_t *x, const sb_endpoint_t *e, const char **why)
     }
 }
 
-static void
+/* Whether the Host header is another one than before. */
+static bool
 use_endpoint(sb_exchange_t *x, const sb_endpoint_t *e)
 {
-    bool host_changes = x->prepared && !same_host(x, e);
+    sb_str_t before = x->host;
 
     x->endpoint = e;
-    if (!x->prepared || host_changes)
-        x->host = host_header(x);
+    x->host = host_header(x);
     find_kpool(x);
     x->prepared = true;
+    return !sb_str_eq(before, x->host);
 }
 
 static const sb_endpoint_t *
@@ -391,8 +403,7 @@ next_address(sb_exchange_t *x)
                 return true; /* the address that it had */
             continue;
         }
-        host_changes = !same_host(x, e);
-        use_endpoint(x, e);
+        host_changes = use_endpoint(x, e);
         x->r->upstream->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};
         return !host_changes || sb_upstream_rebuild_head(x->r) == NGX_OK;
     }

@@ -453,6 +453,8 @@ extern sb_worker_t sb_worker;
 /* status.c: the Status API's requests, what /status shows of the proxy, and their end. */
 ngx_int_t sb_status_handler(ngx_http_request_t *r);
 void sb_status_publish_dicts(void);
+/* What GET /status/dns answers; new reference. arg is not used. */
+json_t *sb_status_dns(void *arg);
 void sb_status_done(void);
 /* phases.c: copies nginx's counters of connections into the shared state. */
 void sb_worker_publish(void);

@@ -1,12 +1,11 @@
 /*
  * The worker's names: a bounded hash table of entries, each with its addresses or the reason why there are none, until when
- * that is fresh and until when it may still be served while it is refreshed. Questions that no entry answers go to
- * resolver_io.c; all who ask for the same name meanwhile wait on one entry.
+ * that is fresh and until when it may still be served while it is refreshed. Questions that no entry answers go to rounds
+ * (resolver_round.c).
  *
- * An entry is in the table from its first question; it is in `lru` unless it comes from the hosts file, and never evicted
- * while it is busy. Outcomes are told from a posted event (on_finished), so that a waiter's callback never runs inside
- * sb_resolver_start(), even when c-ares answers at once. Addresses are reference-counted: an entry may change while
- * a request still uses the old ones.
+ * An entry is in the table from its first question; it is in `lru` unless it comes from the hosts file, and never evicted while a round
+ * is pinned to it. Names of the hosts file are put in front of others of the same name, so they hide them, and are thrown away when
+ * the file has changed. Addresses are reference-counted: an entry may change while a request still uses the old ones.
  *
  * Start reading at sb_resolver_lookup().
  */
@@ -15,51 +14,38 @@
 #include <ngx_event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAME_MAX_LEN   254
 #define HOSTS_MAX      (4u << 20)
-#define NEVER          UINT64_MAX
+#define HOSTS_EVERY_MS 1000 /* how often lookups see whether the file has changed */
 #define MAX_TTL        (7u * 86400)
 #define MAX_STALE      (3650u * 86400)
 #define MAX_CACHE_SIZE (1 << 22)
 
-struct entry {
-    struct entry *next;  /* in its bucket */
-    ngx_queue_t lru;     /* unlinked for fixed entries */
-    ngx_queue_t link;    /* in finished */
-    ngx_queue_t waiters; /* sb_query_t */
-    sb_addrs_t *addrs;   /* NULL: none, and why says so once asked */
-    const char *why;
-    uint64_t fresh_until, stale_until; /* milliseconds of nginx's clock; 0: never asked */
-    uint32_t hash;
-    uint8_t family, tries; /* index of the family that answered last, and how many were tried in this round */
-    bool fixed, busy, finished;
-    uint16_t len;
-    char name[]; /* lower case, NUL-terminated */
-};
-
 static struct {
-    struct entry **buckets;
+    sb_dns_entry_t **buckets;
     uint32_t mask, count, limit;
-    ngx_queue_t lru, finished;
-    ngx_event_t finished_event;
-    int families[2];
-    uint8_t n_families;
-    uint32_t stale_ttl, error_ttl, not_found_ttl; /* seconds */
-    int64_t valid_ttl;                            /* -1: the records' own */
+    ngx_queue_t lru;
+    char *hosts_path;
+    struct stat hosts;    /* as it was when it was read; all 0: it was not there */
+    uint64_t hosts_check; /* when to look again */
     bool open;
 } rs;
+
+sb_dns_conf_t sb_dns_conf;
 
 /* ---------- addresses ---------- */
 
 sb_addrs_t *
-sb_addrs_new(uint32_t n)
+sb_addrs_new(uint32_t n, size_t names_len)
 {
-    sb_addrs_t *a = sb_malloc(sizeof(*a) + n * sizeof(a->addr[0]));
+    sb_addrs_t *a = sb_calloc(sizeof(*a) + n * sizeof(a->addr[0]));
 
     a->refs = 1;
-    a->turn = 0;
     a->n = n;
+    if (names_len != 0)
+        a->names = sb_calloc(names_len);
     return a;
 }
 
@@ -73,13 +59,35 @@ sb_addrs_ref(sb_addrs_t *a)
 void
 sb_addrs_unref(sb_addrs_t *a)
 {
-    if (a != NULL && --a->refs == 0)
-        free(a);
+    if (a == NULL || --a->refs != 0)
+        return;
+    free(a->credits);
+    free(a->names);
+    free(a);
+}
+
+/* Smooth turns: everyone earns his weight, the richest goes and pays what all earned. */
+static const sb_addr_t *
+next_by_weight(sb_addrs_t *a)
+{
+    uint32_t best = 0;
+    int64_t total = 0;
+
+    for (uint32_t i = 0; i < a->n; i++) {
+        a->credits[i] += a->addr[i].weight;
+        total += a->addr[i].weight;
+        if (a->credits[i] > a->credits[best])
+            best = i;
+    }
+    a->credits[best] -= total;
+    return &a->addr[best];
 }
 
 const sb_addr_t *
 sb_addrs_next(sb_addrs_t *a)
 {
+    if (a->weighted)
+        return next_by_weight(a);
     return &a->addr[a->n == 1 ? 0 : a->turn++ % a->n];
 }
 
@@ -102,7 +110,7 @@ hash_of(const char *name, size_t len)
 }
 
 static bool
-same_name(const struct entry *e, const char *name, size_t len)
+same_name(const sb_dns_entry_t *e, const char *name, size_t len)
 {
     if (e->len != len)
         return false;
@@ -112,10 +120,10 @@ same_name(const struct entry *e, const char *name, size_t len)
     return true;
 }
 
-static struct entry *
+static sb_dns_entry_t *
 find(const char *name, size_t len, uint32_t hash)
 {
-    struct entry *e = rs.buckets[hash & rs.mask];
+    sb_dns_entry_t *e = rs.buckets[hash & rs.mask];
 
     while (e != NULL && (e->hash != hash || !same_name(e, name, len)))
         e = e->next;
@@ -123,9 +131,9 @@ find(const char *name, size_t len, uint32_t hash)
 }
 
 static void
-entry_free(struct entry *e)
+entry_free(sb_dns_entry_t *e)
 {
-    struct entry **p = &rs.buckets[e->hash & rs.mask];
+    sb_dns_entry_t **p = &rs.buckets[e->hash & rs.mask];
 
     while (*p != e)
         p = &(*p)->next;
@@ -145,19 +153,19 @@ evict(void)
     ngx_queue_t *q = ngx_queue_last(&rs.lru), *before;
 
     while (rs.count >= rs.limit && q != ngx_queue_sentinel(&rs.lru)) {
-        struct entry *e = ngx_queue_data(q, struct entry, lru);
+        sb_dns_entry_t *e = ngx_queue_data(q, sb_dns_entry_t, lru);
 
         before = ngx_queue_prev(q);
-        if (!e->busy && !e->finished)
+        if (e->pins == 0)
             entry_free(e);
         q = before;
     }
 }
 
-static struct entry *
+static sb_dns_entry_t *
 add(const char *name, size_t len, uint32_t hash, bool fixed)
 {
-    struct entry *e;
+    sb_dns_entry_t *e;
 
     if (!fixed)
         evict();
@@ -169,7 +177,6 @@ add(const char *name, size_t len, uint32_t hash, bool fixed)
     e->fixed = fixed;
     e->next = rs.buckets[hash & rs.mask];
     rs.buckets[hash & rs.mask] = e;
-    ngx_queue_init(&e->waiters);
     if (!fixed) {
         ngx_queue_insert_head(&rs.lru, &e->lru);
         rs.count++;
@@ -188,10 +195,10 @@ name_is_sane(const char *name, size_t len)
     return true;
 }
 
-/* ---------- asking ---------- */
+/* ---------- outcomes ---------- */
 
-static const char *
-reason_of(int status)
+const char *
+sb_dns_reason(int status)
 {
     switch (status) {
     case ARES_ENOTFOUND:
@@ -210,126 +217,62 @@ reason_of(int status)
         return "dns lookup timed out";
     case ARES_ECONNREFUSED:
         return "dns lookup failed: no name server gave an answer";
+    case SB_DNS_ELOOP:
+        return "recursion detected";
+    case SB_DNS_EBADNAME:
+        return "invalid name";
     default:
         return ares_strerror(status);
     }
 }
 
 static void
-finish(struct entry *e)
-{
-    e->busy = false;
-    if (e->finished)
-        return;
-    e->finished = true;
-    ngx_queue_insert_tail(&rs.finished, &e->link);
-    if (!rs.finished_event.posted) {
-        ngx_post_event(&rs.finished_event, &ngx_posted_events);
-    }
-}
-
-static void
-store_addrs(struct entry *e, sb_addrs_t *addrs, uint32_t ttl)
+store_addrs(sb_dns_entry_t *e, sb_addrs_t *addrs, uint32_t ttl)
 {
     sb_addrs_unref(e->addrs);
     e->addrs = addrs;
-    e->why = NULL;
-    if (rs.valid_ttl >= 0)
-        ttl = (uint32_t)rs.valid_ttl;
+    if (sb_dns_conf.valid_ttl >= 0)
+        ttl = (uint32_t)sb_dns_conf.valid_ttl;
     if (ttl > MAX_TTL)
         ttl = MAX_TTL;
     e->fresh_until = ngx_current_msec + (uint64_t)ttl * 1000;
     /* A record that must not be cached must not be served stale either. */
-    e->stale_until = ttl == 0 ? 0 : e->fresh_until + (uint64_t)rs.stale_ttl * 1000;
+    e->stale_until = ttl == 0 ? 0 : e->fresh_until + (uint64_t)sb_dns_conf.stale_ttl * 1000;
 }
 
 static void
-store_failure(struct entry *e, int status)
+store_failure(sb_dns_entry_t *e)
 {
-    bool gone = status == ARES_ENOTFOUND || status == ARES_ENODATA;
+    bool gone = sb_dns_is_gone(e->status);
 
-    e->fresh_until = ngx_current_msec + (uint64_t)(gone ? rs.not_found_ttl : rs.error_ttl) * 1000;
-    e->why = reason_of(status);
+    e->fresh_until = ngx_current_msec + (uint64_t)(gone ? sb_dns_conf.not_found_ttl : sb_dns_conf.error_ttl) * 1000;
     if (!gone && e->addrs != NULL && e->stale_until > ngx_current_msec)
         return; /* the servers are in trouble, the name is not: the old answer serves on */
     sb_addrs_unref(e->addrs);
     e->addrs = NULL;
 }
 
-static void on_answer(void *arg, int status, sb_addrs_t *addrs, uint32_t ttl);
-
-static void
-ask(struct entry *e)
+void
+sb_dns_store(sb_dns_entry_t *e, int status, sb_addrs_t *addrs, uint32_t ttl, uint8_t type)
 {
-    sb_resolver_io_ask(e->name, rs.families[e->family], on_answer, e);
-}
-
-static void
-on_answer(void *arg, int status, sb_addrs_t *addrs, uint32_t ttl)
-{
-    struct entry *e = arg;
-
-    if (addrs == NULL && (status == ARES_ENODATA || status == ARES_ENOTFOUND) && ++e->tries < rs.n_families) {
-        e->family = (uint8_t)((e->family + 1) % rs.n_families);
-        ask(e);
+    e->status = status;
+    if (addrs == NULL) {
+        e->failed++;
+        store_failure(e);
         return;
     }
-    if (addrs != NULL)
-        store_addrs(e, addrs, ttl);
-    else
-        store_failure(e, status);
-    finish(e);
+    e->succeeded++;
+    e->last = type;
+    store_addrs(e, addrs, ttl);
 }
 
-static void
-begin(struct entry *e)
-{
-    e->busy = true;
-    e->tries = 0;
-    ask(e);
-}
+/* ---------- asking ---------- */
 
-static void
-tell(struct entry *e)
-{
-    sb_addrs_t *addrs = e->addrs != NULL ? sb_addrs_ref(e->addrs) : NULL;
-    const char *why = e->why;
-    ngx_queue_t waiters;
-
-    /* A waiter's callback may ask for this name again, or evict it: from here on the entry is not touched. */
-    ngx_queue_init(&waiters);
-    if (!ngx_queue_empty(&e->waiters)) {
-        ngx_queue_add(&waiters, &e->waiters);
-        ngx_queue_init(&e->waiters);
-    }
-    while (!ngx_queue_empty(&waiters)) {
-        sb_query_t *q = ngx_queue_data(ngx_queue_head(&waiters), sb_query_t, link);
-
-        ngx_queue_remove(&q->link);
-        q->active = false;
-        q->done(q, addrs, addrs != NULL ? NULL : why);
-    }
-    sb_addrs_unref(addrs);
-}
-
-static void
-on_finished(ngx_event_t *ev)
-{
-    while (!ngx_queue_empty(&rs.finished)) {
-        struct entry *e = ngx_queue_data(ngx_queue_head(&rs.finished), struct entry, link);
-
-        ngx_queue_remove(&e->link);
-        e->finished = false;
-        tell(e);
-    }
-}
-
-/* The entry of a name that may be asked for; literals get their only address at once. NULL: not a name. */
-static struct entry *
-entry_of(const char *name, size_t len)
+sb_dns_entry_t *
+sb_dns_entry(const char *name, size_t len)
 {
     uint32_t hash = hash_of(name, len);
-    struct entry *e = find(name, len, hash);
+    sb_dns_entry_t *e = find(name, len, hash);
     sb_addr_t addr;
 
     if (e != NULL)
@@ -338,54 +281,73 @@ entry_of(const char *name, size_t len)
         return NULL;
     e = add(name, len, hash, false);
     if (sb_addr_parse(name, len, &addr)) {
-        e->addrs = sb_addrs_new(1);
+        e->addrs = sb_addrs_new(1, 0);
         e->addrs->addr[0] = addr;
-        e->fresh_until = NEVER;
+        e->fresh_until = SB_DNS_NEVER;
     }
     return e;
+}
+
+static void see_hosts(void);
+
+static void
+touch(sb_dns_entry_t *e)
+{
+    if (e->fixed || ngx_queue_head(&rs.lru) == &e->lru)
+        return;
+    ngx_queue_remove(&e->lru);
+    ngx_queue_insert_head(&rs.lru, &e->lru);
 }
 
 int
 sb_resolver_lookup(const char *name, size_t len, sb_addrs_t **addrs, const char **why)
 {
-    struct entry *e;
+    sb_dns_entry_t *e;
 
     *why = "invalid name";
-    if (!rs.open || (e = entry_of(name, len)) == NULL)
+    if (!rs.open)
         return SB_DECLINED;
-    if (!e->fixed && ngx_queue_head(&rs.lru) != &e->lru) {
-        ngx_queue_remove(&e->lru);
-        ngx_queue_insert_head(&rs.lru, &e->lru);
-    }
+    if (ngx_current_msec >= rs.hosts_check)
+        see_hosts();
+    if ((e = sb_dns_entry(name, len)) == NULL)
+        return SB_DECLINED;
+    touch(e);
+    e->runs++;
     if (e->fresh_until > ngx_current_msec) {
+        e->hits++;
         *addrs = e->addrs;
-        *why = e->why;
+        if (e->addrs == NULL)
+            *why = sb_dns_reason(e->status);
         return e->addrs != NULL ? SB_OK : SB_DECLINED;
     }
-    if (e->addrs == NULL || e->stale_until <= ngx_current_msec)
+    if (e->addrs == NULL || e->stale_until <= ngx_current_msec) {
+        e->misses++;
         return SB_AGAIN;
+    }
+    e->stale_hits++;
+    if (e->round == NULL)
+        sb_dns_round_start(e, NULL, 0); /* a resolver without servers may have failed already: the old answer stays for a moment */
     *addrs = e->addrs;
-    if (!e->busy)
-        begin(e); /* keeps e->addrs until on_answer, which a resolver without servers may have called already */
-    *addrs = e->addrs;
-    *why = e->why;
+    if (e->addrs == NULL)
+        *why = sb_dns_reason(e->status);
     return e->addrs != NULL ? SB_OK : SB_DECLINED;
 }
 
 void
 sb_resolver_start(const char *name, size_t len, sb_query_t *q)
 {
-    struct entry *e = rs.open ? entry_of(name, len) : NULL;
+    sb_dns_entry_t *e = sb_dns_entry(name, len);
+    sb_dns_round_t *r;
 
     SB_ASSERT(e != NULL && !q->active); /* lookup said SB_AGAIN before */
-    q->active = true;
-    ngx_queue_insert_tail(&e->waiters, &q->link);
-    if (e->busy)
-        return;
     if (e->fresh_until > ngx_current_msec)
-        finish(e);
+        r = sb_dns_round_over(e);
+    else if (e->round != NULL && !sb_dns_conf.no_sync)
+        r = e->round;
     else
-        begin(e);
+        r = sb_dns_round_start(e, NULL, 0);
+    q->active = true;
+    ngx_queue_insert_tail(&r->waiters, &q->link);
 }
 
 void
@@ -397,26 +359,59 @@ sb_resolver_cancel(sb_query_t *q)
     ngx_queue_remove(&q->link);
 }
 
-/* ---------- start and end ---------- */
+static json_t *
+stats_of(const sb_dns_entry_t *e)
+{
+    json_t *o = json_object();
+    const struct {
+        const char *name;
+        uint32_t n;
+    } counters[] = {{"runs", e->runs},     {"hit_lru", e->hits},         {"hit_stale", e->stale_hits}, {"miss", e->misses},
+                    {"query", e->queries}, {"query_succ", e->succeeded}, {"query_fail", e->failed}};
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        if (counters[i].n != 0)
+            json_object_set_new(o, counters[i].name, json_integer(counters[i].n));
+    if (e->asked_at != 0)
+        json_object_set_new(o, "query_last_time", json_integer(e->asked_at));
+    return o;
+}
+
+json_t *
+sb_resolver_stats(void)
+{
+    json_t *all;
+
+    if (!rs.open || !sb_dns_conf.modern)
+        return NULL;
+    all = json_object();
+    for (uint32_t b = 0; b <= rs.mask; b++)
+        for (const sb_dns_entry_t *e = rs.buckets[b]; e != NULL; e = e->next)
+            if (e->runs != 0 || e->queries != 0)
+                json_object_set_new(all, e->name, stats_of(e));
+    return all;
+}
+
+/* ---------- the hosts file ---------- */
 
 static void
 fix(sb_str_t name, const sb_addr_t *addr)
 {
     uint32_t hash = hash_of(name.data, name.len);
-    struct entry *e = find(name.data, name.len, hash);
+    sb_dns_entry_t *e = find(name.data, name.len, hash);
     sb_addrs_t *a;
 
     if (!name_is_sane(name.data, name.len))
         return;
-    if (e == NULL)
+    if (e == NULL || !e->fixed)
         e = add(name.data, name.len, hash, true);
-    a = sb_addrs_new(e->addrs != NULL ? e->addrs->n + 1 : 1);
+    a = sb_addrs_new(e->addrs != NULL ? e->addrs->n + 1 : 1, 0);
     if (e->addrs != NULL)
         memcpy(a->addr, e->addrs->addr, e->addrs->n * sizeof(a->addr[0]));
     a->addr[a->n - 1] = *addr;
     sb_addrs_unref(e->addrs);
     e->addrs = a;
-    e->fresh_until = NEVER;
+    e->fresh_until = SB_DNS_NEVER;
 }
 
 static void
@@ -427,57 +422,116 @@ on_hosts_line(sb_str_t name, const sb_addr_t *addr, void *arg)
 
 /* Of a name with addresses of both kinds only those of the family that is asked for first stay. */
 static void
-prefer_family(struct entry *e)
+prefer_family(sb_dns_entry_t *e)
 {
-    for (uint8_t f = 0; f < rs.n_families; f++) {
+    for (uint8_t f = 0; f < sb_dns_conf.n_order; f++) {
+        int family = sb_dns_conf.order[f] == SB_DNS_A ? AF_INET : sb_dns_conf.order[f] == SB_DNS_AAAA ? AF_INET6 : AF_UNSPEC;
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < e->addrs->n; i++)
-            if (e->addrs->addr[i].sa.any.sa_family == rs.families[f])
+            if (e->addrs->addr[i].sa.any.sa_family == family)
                 e->addrs->addr[n++] = e->addrs->addr[i];
         if (n != 0) {
             e->addrs->n = n;
+            e->addrs->type = sb_dns_conf.order[f];
             return;
         }
     }
+    e->addrs->type = e->addrs->addr[0].sa.any.sa_family == AF_INET ? SB_DNS_A : SB_DNS_AAAA;
 }
 
 static void
-load_hosts(const char *path)
+load_hosts(void)
 {
     size_t len = 0;
-    char *text = path != NULL ? sb_hosts_read(path, HOSTS_MAX, &len) : NULL;
+    char *text = rs.hosts_path != NULL ? sb_hosts_read(rs.hosts_path, HOSTS_MAX, &len) : NULL;
+    sb_dns_entry_t *localhost;
     sb_addr_t addr;
 
     if (text != NULL)
         sb_hosts_parse(text, len, on_hosts_line, NULL);
     free(text);
-    if (find("localhost", 9, hash_of("localhost", 9)) == NULL) {
+    localhost = find("localhost", 9, hash_of("localhost", 9));
+    if (localhost == NULL || !localhost->fixed) {
         sb_addr_parse("127.0.0.1", 9, &addr);
         fix(SB_STR("localhost"), &addr);
         sb_addr_parse("::1", 3, &addr);
         fix(SB_STR("localhost"), &addr);
     }
     for (uint32_t b = 0; b <= rs.mask; b++)
-        for (struct entry *e = rs.buckets[b]; e != NULL; e = e->next)
-            prefer_family(e);
+        for (sb_dns_entry_t *e = rs.buckets[b]; e != NULL; e = e->next)
+            if (e->fixed && e->addrs != NULL)
+                prefer_family(e);
 }
 
 static void
-read_families(const sb_settings_t *s, const char *setting)
+forget_hosts(void)
 {
+    for (uint32_t b = 0; b <= rs.mask; b++)
+        for (sb_dns_entry_t *e = rs.buckets[b], *next; e != NULL; e = next) {
+            next = e->next;
+            if (e->fixed && e->pins == 0) {
+                entry_free(e);
+            } else if (e->fixed) { /* somebody is about to be told of it: asked for like any other name from now on */
+                sb_addrs_unref(e->addrs);
+                e->addrs = NULL;
+                e->fresh_until = 0;
+            }
+        }
+}
+
+static bool
+same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Reads the file anew when it has changed. A file that is away is an empty one. */
+static void
+see_hosts(void)
+{
+    struct stat st;
+
+    rs.hosts_check = ngx_current_msec + HOSTS_EVERY_MS;
+    if (rs.hosts_path == NULL || stat(rs.hosts_path, &st) != 0)
+        memset(&st, 0, sizeof(st));
+    if (same_file(&st, &rs.hosts))
+        return;
+    rs.hosts = st;
+    forget_hosts();
+    load_hosts();
+}
+
+/* ---------- start and end ---------- */
+
+static void
+add_type(uint8_t type)
+{
+    for (uint8_t i = 0; i < sb_dns_conf.n_order; i++)
+        if (sb_dns_conf.order[i] == type)
+            return;
+    sb_dns_conf.order[sb_dns_conf.n_order++] = type;
+}
+
+static void
+read_order(const sb_settings_t *s, const char *setting)
+{
+    static const struct {
+        const char *name;
+        uint8_t type;
+    } types[] = {{"A", SB_DNS_A}, {"AAAA", SB_DNS_AAAA}, {"SRV", SB_DNS_SRV}, {"CNAME", SB_DNS_CNAME}};
     size_t n = 0;
-    const char *const *types = sb_settings_list(s, setting, &n);
+    const char *const *list = sb_settings_list(s, setting, &n);
 
-    rs.n_families = 0;
-    for (size_t i = 0; i < n && rs.n_families < 2; i++) {
-        int family = strcasecmp(types[i], "A") == 0 ? AF_INET : strcasecmp(types[i], "AAAA") == 0 ? AF_INET6 : 0;
-
-        if (family != 0 && (rs.n_families == 0 || rs.families[0] != family))
-            rs.families[rs.n_families++] = family;
+    for (size_t i = 0; i < n; i++) {
+        sb_dns_conf.last |= strcasecmp(list[i], "LAST") == 0;
+        for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++)
+            if (strcasecmp(list[i], types[t].name) == 0)
+                add_type(types[t].type);
     }
-    if (rs.n_families == 0)
-        rs.families[rs.n_families++] = AF_INET;
+    if (sb_dns_conf.n_order == 0)
+        add_type(SB_DNS_A);
 }
 
 static uint32_t
@@ -504,11 +558,13 @@ read_settings(const sb_settings_t *s, bool modern)
         buckets *= 2;
     rs.mask = buckets - 1;
     rs.buckets = sb_calloc(buckets * sizeof(*rs.buckets));
-    rs.stale_ttl = seconds(s, modern ? "resolver_stale_ttl" : "dns_stale_ttl");
-    rs.error_ttl = seconds(s, modern ? "resolver_error_ttl" : "dns_error_ttl");
-    rs.not_found_ttl = seconds(s, modern ? "resolver_error_ttl" : "dns_not_found_ttl");
-    rs.valid_ttl = optional_seconds(s, modern ? "resolver_valid_ttl" : "dns_valid_ttl");
-    read_families(s, modern ? "resolver_family" : "dns_order");
+    sb_dns_conf.stale_ttl = seconds(s, modern ? "resolver_stale_ttl" : "dns_stale_ttl");
+    sb_dns_conf.error_ttl = seconds(s, modern ? "resolver_error_ttl" : "dns_error_ttl");
+    sb_dns_conf.not_found_ttl = seconds(s, modern ? "resolver_error_ttl" : "dns_not_found_ttl");
+    sb_dns_conf.valid_ttl = optional_seconds(s, modern ? "resolver_valid_ttl" : "dns_valid_ttl");
+    sb_dns_conf.modern = modern;
+    sb_dns_conf.no_sync = !modern && sb_settings_bool(s, "dns_no_sync");
+    read_order(s, modern ? "resolver_family" : "dns_order");
 }
 
 static char *
@@ -531,6 +587,7 @@ int
 sb_resolver_init(const sb_settings_t *s, ngx_log_t *log, sb_err_t *err)
 {
     bool modern = sb_settings_bool(s, "new_dns_client");
+    const char *hosts;
     char *servers = server_list(s, modern ? "resolver_address" : "dns_resolver");
     int rc = sb_resolver_io_open(servers, log, err);
 
@@ -538,24 +595,17 @@ sb_resolver_init(const sb_settings_t *s, ngx_log_t *log, sb_err_t *err)
     if (rc != SB_OK)
         return rc;
     memset(&rs, 0, sizeof(rs));
+    memset(&sb_dns_conf, 0, sizeof(sb_dns_conf));
     ngx_queue_init(&rs.lru);
-    ngx_queue_init(&rs.finished);
-    rs.finished_event.handler = on_finished;
-    rs.finished_event.log = log;
+    sb_dns_rounds_init(log);
     read_settings(s, modern);
     rs.open = true;
-    load_hosts(sb_settings_str(s, modern ? "resolver_hosts_file" : "dns_hostsfile"));
+    hosts = sb_settings_str(s, modern ? "resolver_hosts_file" : "dns_hostsfile");
+    rs.hosts_path = hosts != NULL ? sb_asprintf("%s", hosts) : NULL;
+    if (rs.hosts_path == NULL || stat(rs.hosts_path, &rs.hosts) != 0)
+        memset(&rs.hosts, 0, sizeof(rs.hosts));
+    load_hosts();
     return SB_OK;
-}
-
-static void
-drop_waiters(struct entry *e)
-{
-    while (!ngx_queue_empty(&e->waiters)) {
-        sb_query_t *q = ngx_queue_data(ngx_queue_head(&e->waiters), sb_query_t, link);
-
-        sb_resolver_cancel(q);
-    }
 }
 
 void
@@ -564,15 +614,13 @@ sb_resolver_done(void)
     if (!rs.open)
         return;
     rs.open = false;
-    if (rs.finished_event.posted) {
-        ngx_delete_posted_event(&rs.finished_event);
-    }
     sb_resolver_io_close();
+    sb_dns_rounds_done();
     for (uint32_t b = 0; b <= rs.mask; b++)
-        while (rs.buckets[b] != NULL) {
-            drop_waiters(rs.buckets[b]);
+        while (rs.buckets[b] != NULL)
             entry_free(rs.buckets[b]);
-        }
     free(rs.buckets);
+    free(rs.hosts_path);
     rs.buckets = NULL;
+    rs.hosts_path = NULL;
 }

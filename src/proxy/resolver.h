@@ -1,7 +1,7 @@
 /*
  * Names to addresses, asynchronously, in a proxy worker's event loop: hosts file, search domains and ndots of resolv.conf,
- * the dns_* settings (resolver_* with new_dns_client), a bounded cache with negative and stale answers. Upstream hosts and
- * Lua's cosockets both ask here, because nginx's own resolver knows neither hosts file nor search domains.
+ * the dns_* settings (resolver_* with new_dns_client), A, AAAA, SRV and CNAME records, a bounded cache with negative and stale answers.
+ * Upstream hosts and Lua's cosockets both ask here, because nginx's own resolver knows neither hosts file nor search domains.
  *
  * One resolver per worker; everything runs on the worker's only thread. IP literals and "localhost" never wait.
  *
@@ -24,17 +24,22 @@
 #define SB_AGAIN 2
 #endif
 
-/* The addresses of one name; immutable but for the counters, shared by everyone who asked. At least one. */
+/* The addresses of one name; immutable but for the counters, shared by everyone who asked. At least one. Those of SRV records (the
+ * group of the lowest priority) have ports, weights and names of their own; of other names `port` is 0 and the weights are equal. */
 typedef struct sb_addrs {
     uint32_t refs;
     uint32_t turn; /* sb_addrs_next() */
     uint32_t n;
+    uint8_t type;     /* SB_DNS_* of the record that the name has; 0: literal */
+    bool weighted;    /* not all weights are equal */
+    int64_t *credits; /* n, with weighted: sb_addrs_next() */
+    char *names;
     sb_addr_t addr[];
 } sb_addrs_t;
 
 sb_addrs_t *sb_addrs_ref(sb_addrs_t *a);
 void sb_addrs_unref(sb_addrs_t *a); /* NULL is fine */
-/* The next address in turn, so that callers spread over all of them. */
+/* The next address in turn, so that callers spread over all of them, by weight. Any n calls in a row of equal weights give all n. */
 const sb_addr_t *sb_addrs_next(sb_addrs_t *a);
 
 /* A lookup under way. Embed it in what waits; the resolver keeps only a link to it. */
@@ -56,6 +61,9 @@ void sb_resolver_done(void);
 int sb_resolver_lookup(const char *name, size_t len, sb_addrs_t **addrs, const char **why);
 /* After SB_AGAIN: joins the lookup of this name if there is one, else begins it. name is copied. */
 void sb_resolver_start(const char *name, size_t len, sb_query_t *q);
+/* What the resolver has done since this worker started, by name: {"name": {"runs": n, …}}; new reference. Names that were evicted are
+ * not told of. NULL with the classic client, which counts nothing that it shows. */
+json_t *sb_resolver_stats(void);
 /* The waiter goes away: done will not be called. Harmless when the query is not active. */
 void sb_resolver_cancel(sb_query_t *q);
 

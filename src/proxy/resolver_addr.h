@@ -13,8 +13,11 @@ typedef struct sb_addr {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-    } sa;          /* port 0: the caller knows it */
-    socklen_t len; /* of the member in use */
+    } sa;                 /* port 0: see port */
+    socklen_t len;        /* of the member in use */
+    uint16_t port;        /* of an SRV record; 0: the caller knows it */
+    uint32_t weight;      /* of an SRV record, divided among the addresses of its target; else 1. Only ratios mean anything */
+    const char *srv_name; /* the SRV record's target, as long as the sb_addrs_t lives; NULL: no SRV record */
     uint8_t text_len;
     char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */
 } sb_addr_t;

@@ -12,7 +12,7 @@
 void
 sb_addr_set(sb_addr_t *out, int family, const void *bytes)
 {
-    *out = (sb_addr_t){0};
+    *out = (sb_addr_t){.weight = 1};
     out->sa.any.sa_family = (sa_family_t)family;
     if (family == AF_INET) {
         memcpy(&out->sa.v4.sin_addr, bytes, sizeof(struct in_addr));

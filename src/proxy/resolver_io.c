@@ -17,6 +17,8 @@
 #define TIMEOUT_MS     2000
 #define TRIES          3
 
+#define CLASS_IN 1
+
 static struct {
     ares_channel channel;
     ngx_event_t timer;
@@ -35,6 +37,7 @@ struct sock {
 struct ask {
     sb_resolver_io_done_pt done;
     void *arg;
+    int type;
 };
 
 static void
@@ -229,69 +232,43 @@ sb_resolver_io_close(void)
     ares_library_cleanup();
 }
 
-static uint32_t
-least_ttl(const struct ares_addrinfo *ai)
+/* What c-ares's status and the message come to. */
+static int
+read_answer(int status, const unsigned char *msg, int len, int type, sb_dns_answer_t *out)
 {
-    int ttl = INT_MAX;
-
-    for (const struct ares_addrinfo_node *n = ai->nodes; n != NULL; n = n->ai_next)
-        ttl = n->ai_ttl < ttl ? n->ai_ttl : ttl;
-    for (const struct ares_addrinfo_cname *c = ai->cnames; c != NULL; c = c->next)
-        ttl = c->ttl < ttl ? c->ttl : ttl;
-    return ttl < 0 ? 0 : (uint32_t)ttl;
-}
-
-static sb_addrs_t *
-addrs_from(const struct ares_addrinfo *ai)
-{
-    uint32_t n = 0;
-    sb_addrs_t *a;
-
-    for (const struct ares_addrinfo_node *node = ai->nodes; node != NULL; node = node->ai_next)
-        n += node->ai_family == AF_INET || node->ai_family == AF_INET6;
-    if (n == 0)
-        return NULL;
-    a = sb_addrs_new(n);
-    n = 0;
-    for (const struct ares_addrinfo_node *node = ai->nodes; node != NULL; node = node->ai_next) {
-        if (node->ai_family == AF_INET)
-            sb_addr_set(&a->addr[n++], AF_INET, &((const struct sockaddr_in *)(const void *)node->ai_addr)->sin_addr);
-        else if (node->ai_family == AF_INET6)
-            sb_addr_set(&a->addr[n++], AF_INET6, &((const struct sockaddr_in6 *)(const void *)node->ai_addr)->sin6_addr);
+    if (status != ARES_SUCCESS)
+        return status;
+    switch (sb_dns_parse(msg, len > 0 ? (size_t)len : 0, type, out)) {
+    case SB_OK:
+        return ARES_SUCCESS;
+    case SB_DECLINED:
+        return ARES_ENODATA;
+    default:
+        return ARES_EBADRESP;
     }
-    return a;
 }
 
 static void
-on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
+on_answer(void *arg, int status, int timeouts, unsigned char *msg, int len)
 {
     struct ask *ask = arg;
-    sb_addrs_t *addrs = NULL;
-    uint32_t ttl = 0;
+    sb_dns_answer_t answer = {0};
 
-    if (status == ARES_SUCCESS && ai != NULL) {
-        addrs = addrs_from(ai);
-        ttl = least_ttl(ai);
-        if (addrs == NULL)
-            status = ARES_ENODATA;
+    if (!io.closing) {
+        status = read_answer(status, msg, len, ask->type, &answer);
+        ask->done(ask->arg, status, status == ARES_SUCCESS ? &answer : NULL);
+        sb_dns_answer_free(&answer);
     }
-    if (ai != NULL)
-        ares_freeaddrinfo(ai);
-    if (!io.closing)
-        ask->done(ask->arg, status, addrs, ttl);
-    else
-        sb_addrs_unref(addrs);
     free(ask);
 }
 
 void
-sb_resolver_io_ask(const char *name, int family, sb_resolver_io_done_pt done, void *arg)
+sb_resolver_io_ask(const char *name, int type, sb_resolver_io_done_pt done, void *arg)
 {
-    struct ares_addrinfo_hints hints = {.ai_family = family, .ai_flags = ARES_AI_NOSORT, .ai_socktype = SOCK_STREAM};
     struct ask *ask = sb_malloc(sizeof(*ask));
 
-    *ask = (struct ask){done, arg};
-    ares_getaddrinfo(io.channel, name, NULL, &hints, on_answer, ask);
+    *ask = (struct ask){.done = done, .arg = arg, .type = type};
+    ares_search(io.channel, name, CLASS_IN, type, on_answer, ask);
     if (io.open)
         arm_timer();
 }

@@ -41,6 +41,16 @@ sb_status_publish_dicts(void)
         rt->dicts[n].name[0] = '\0';
 }
 
+json_t *
+sb_status_dns(void *arg)
+{
+    const ngx_core_conf_t *core = (ngx_core_conf_t *)ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module);
+    json_t *stats = sb_resolver_stats();
+
+    return json_pack("{s:{s:i,s:i},s:o}", "worker", "id", (int)ngx_worker, "count", (int)core->worker_processes, "stats",
+                     stats != NULL ? stats : json_object());
+}
+
 /* ---- what the endpoints ask of their host ---- */
 
 static json_t *
@@ -90,7 +100,8 @@ status_api(void)
                                   .memory = memory,
                                   .reachable = reachable,
                                   .unready = unready,
-                                  .drain = drain};
+                                  .drain = drain,
+                                  .dns = sb_status_dns};
 
     if (api == NULL)
         api = sb_admin_new(&host);

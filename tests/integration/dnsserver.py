@@ -3,8 +3,8 @@
     with DnsServer({("web.test", "A"): [("192.0.2.1", 60)]}) as dns:
         dns.port, dns.asked[("web.test", "A")]
 
-Values of the table: a list of (address or canonical name, ttl); or an rcode (int, e.g. 2 for SERVFAIL); or DROP, which never
-answers; or a callable that returns one of these. Names that are not in the table do not exist (NXDOMAIN), unless they are
+Values of the table: a list of (address or canonical name, ttl), for SRV ("priority weight port target", ttl); or an rcode (int, e.g. 2
+for SERVFAIL); or DROP, which never answers; or bytes, sent as the answer behind the question's id; or a callable that returns one of these. Names that are not in the table do not exist (NXDOMAIN), unless they are
 there with another type (no data).
 """
 import collections
@@ -38,6 +38,9 @@ def decode_name(data, at):
 def record(name, kind, value, ttl):
     if kind == "CNAME":
         rdata = encode_name(value)
+    elif kind == "SRV":
+        priority, weight, port, target = value.split()
+        rdata = struct.pack("!HHH", int(priority), int(weight), int(port)) + encode_name(target)
     else:
         rdata = ipaddress.ip_address(value).packed
     return encode_name(name) + struct.pack("!HHIH", CODES[kind], 1, ttl, len(rdata)) + rdata
@@ -78,8 +81,11 @@ class DnsServer:
                 continue
             if self.hold:
                 self.held.append((reply, peer))
-            else:
+                continue
+            try:
                 self.sock.sendto(reply, peer)
+            except OSError:  # the test is over
+                return
 
     def _find(self, name, kind):
         value = self.table.get((name, kind))
@@ -98,6 +104,8 @@ class DnsServer:
         value = self._find(name, kind)
         if value is DROP:
             return None
+        if isinstance(value, bytes):
+            return data[:2] + value
         rcode, answers = (value, []) if isinstance(value, int) else (0, value)
         if rcode == 0 and not answers and (name, "CNAME") in self.table:
             target, ttl = self.table[(name, "CNAME")][0]

@@ -108,7 +108,7 @@ def test_cosockets_find_names_of_the_hosts_file_and_dns(node, dns):
         assert gw.ask("tcp", name)[0] == "HTTP/1.1 200 OK", name
         assert gw.ask("connect", name) == ["connected"]
         assert gw.ask("udp", name) == ["1"]
-    assert dns.asked == {("web.test", "A"): 1}
+    assert dns.asked == {("web.test", "SRV"): 1, ("web.test", "A"): 1}
 
 
 def test_failures_are_told_as_such(node, dns):
@@ -158,6 +158,10 @@ def test_services_by_name(node, dns):
     assert missing().status_code == 503
     assert missing().json()["message"] == "name resolution failed"
     assert dns.asked[("missing.test", "A")] == 1
+    dns.table[("broken.test", "A")] = 2
+    broken = gw.serve("broken.test")()
+    assert broken.status_code == 500 and broken.json()["message"] in ("dns server error: 2 server failure",
+                                                                      "dns lookup failed: no name server gave an answer")
 
 
 def test_family_order(node, dns):
@@ -242,3 +246,176 @@ def test_the_cache_is_bounded(node, dns):
     gw.ask("udp", "n29.test")
     gw.ask("udp", "n0.test")
     assert dns.asked[("n29.test", "A")] == 1 and dns.asked[("n0.test", "A")] == 2
+
+
+def hits(gw, path, n):
+    """Which services n requests came to, by the Host header that each saw."""
+    return [gw.proxy.get(path).json()["headers"]["host"] for _ in range(n)]
+
+
+def test_a_service_with_srv_records(node, dns, echo_server, ports):
+    """Ports, weights and the lowest priority, in turn; the Host header has the port that is connected to."""
+    second = support.EchoServer(ports.take())
+    try:
+        dns.table[("srv.test", "SRV")] = [(f"10 1 {echo_server.port} one.test", 60), (f"10 3 {second.port} two.test", 60),
+                                          (f"20 9 {ports.take()} one.test", 60)]
+        dns.table[("one.test", "A")] = dns.table[("two.test", "A")] = [("127.0.0.1", 60)]
+        gw = node()
+        gw.serve("srv.test", port=9)
+        assert sorted(hits(gw, "/srv.test", 12)) == sorted([f"srv.test:{echo_server.port}"] * 3 + [f"srv.test:{second.port}"] * 9)
+        assert gw.ask("tcp", "srv.test", port=9)[0] == "HTTP/1.1 200 OK"
+        assert dns.asked == {("srv.test", "SRV"): 1, ("one.test", "A"): 1, ("two.test", "A"): 1}
+    finally:
+        second.close()
+
+
+def test_a_retry_goes_to_the_next_srv_record(node, dns, echo_server, ports):
+    dns.table[("srv.test", "SRV")] = [(f"1 1 {ports.take()} one.test", 60), (f"1 1 {echo_server.port} one.test", 60)]
+    dns.table[("one.test", "A")] = [("127.0.0.1", 60)]
+    gw = node()
+    gw.serve("srv.test", port=9, retries=3)
+    assert hits(gw, "/srv.test", 4) == [f"srv.test:{echo_server.port}"] * 4
+
+
+def test_the_default_order(node, dns):
+    local = [("127.0.0.1", 60)]
+    dns.table.update({("a.test", "A"): local, ("alias.test", "CNAME"): [("a.test", 60)], ("failing.test", "A"): 2, ("failing.test", "SRV"): 2})
+    gw = node()
+    for name, asked in (("a.test", ["SRV", "A"]), ("alias.test", ["SRV", "A"]), ("failing.test", ["SRV", "A", "CNAME"]),
+                        ("missing.test", ["SRV", "A", "CNAME"])):
+        gw.ask("udp", name)
+        assert [kind for n, kind in dns.asked if n == name] == asked, name
+
+
+@pytest.mark.parametrize("settings,name,asked", [
+    ({"dns_order": "A"}, "n.test", ["A"]),
+    ({"dns_order": "AAAA,A"}, "n.test", ["AAAA", "A"]),
+    ({"dns_order": "LAST,CNAME"}, "n.test", ["CNAME"]),
+    ({"new_dns_client": "on"}, "n.test", ["A"]),
+    ({"new_dns_client": "on", "resolver_family": "A,AAAA"}, "n.test", ["A", "AAAA"]),
+    ({"new_dns_client": "on", "resolver_family": "A,SRV"}, "_http._tcp.n.test", ["SRV"]),
+    ({"new_dns_client": "on", "resolver_family": "A"}, "_http._tcp.n.test", ["A"]),
+], ids=range(7))
+def test_types_that_are_asked_for(node, dns, settings, name, asked):
+    gw = node(resolver_address=f"127.0.0.1:{dns.port}", **settings)
+    assert "name error" in gw.ask("tcp", name)[1]
+    assert [kind for n, kind in dns.asked if n == name] == asked
+
+
+@pytest.mark.parametrize("options,name,asked", [
+    ("ndots:1", "a.b", ["a.b"]),
+    ("ndots:2", "a.b", ["a.b.search.test"]),
+    ("ndots:1", "a", ["a.search.test"]),
+    ("ndots:1", "a.b.", ["a.b"]),
+], ids=range(4))
+def test_resolver_options(node, dns, options, name, asked):
+    """Of resolv.conf, or the environment, which says the same."""
+    for n in asked:
+        dns.table[(n, "A")] = [("127.0.0.1", 60)]
+    gw = node(nginx_main_env=f'LOCALDOMAIN=search.test;env "RES_OPTIONS={options}"', dns_order="A")
+    assert gw.ask("udp", name) == ["1"]
+    assert [n for n, _ in dns.asked] == asked
+
+
+def test_attempts(node, dns):
+    dns.table[("dead.test", "A")] = DROP
+    gw = node(nginx_main_env='"RES_OPTIONS=attempts:2 timeout:1"', dns_order="A")
+    assert "timed out" in gw.ask("tcp", "dead.test")[1]
+    assert dns.asked == {("dead.test", "A"): 2}
+
+
+def test_an_alias_without_addresses_is_followed(node, dns):
+    """A name server that does not do it itself."""
+    dns.table[("alias.test", "CNAME")] = [("real.test", 60)]
+    dns.table[("alias.test", "A")] = bytes.fromhex("81800000000000000000")
+    dns.table[("real.test", "A")] = [("127.0.0.1", 60)]
+    gw = node(dns_order="CNAME,A")
+    assert gw.ask("udp", "alias.test") == ["1"]
+    assert dns.asked == {("alias.test", "CNAME"): 1, ("real.test", "CNAME"): 1, ("real.test", "A"): 1}
+
+
+def test_answers_that_are_none(node, dns):
+    """The worker lives, and other names are served."""
+    question = b"\1a\4test\0\0\1\0\1"
+    answers = [b"", b"\x81\x80", bytes.fromhex("81800001000100000000") + question + b"\xc0\xff",
+               bytes.fromhex("8180000100ff00000000") + question, bytes.fromhex("8180000100010000ffff") + question + b"\xc0\x0c"]
+    dns.table[("a.test", "A")] = lambda: answers[min(dns.asked[("a.test", "A")], len(answers)) - 1]
+    dns.table[("web.test", "A")] = [("127.0.0.1", 60)]
+    gw = node(nginx_main_env='"RES_OPTIONS=attempts:1 timeout:1"', dns_order="A", dns_error_ttl=0)
+    workers = gw.workers()
+    for n in range(len(answers)):
+        assert gw.ask("tcp", "a.test")[0] == "error", answers[n]
+    assert gw.ask("udp", "web.test") == ["1"]
+    assert gw.workers() == workers
+
+
+def test_the_hosts_file_is_read_again(node, workdir):
+    gw = node()
+    assert gw.ask("udp", "hosty") == ["1"]
+    (workdir / "hosts").write_text("127.0.0.1 changed.test\n")
+    support.wait_for(lambda: gw.ask("udp", "changed.test") == ["1"], "the new name")
+    assert gw.ask("udp", "hosty") != ["1"]
+
+
+def test_counters_of_the_newer_client(node, dns):
+    dns.table[("web.test", "A")] = [("127.0.0.1", 600)]
+    gw = node(new_dns_client="on", resolver_address=f"127.0.0.1:{dns.port}")
+    assert gw.ask("udp", "web.test") == gw.ask("udp", "web.test") == ["1"]
+    assert "name error" in gw.ask("tcp", "no.test")[1]
+    answer = gw.admin.get("/status/dns")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["worker"] == {"id": 0, "count": 1}
+    assert told["stats"]["web.test"].items() >= {"runs": 2, "miss": 1, "hit_lru": 1, "query": 1, "query_succ": 1}.items()
+    assert told["stats"]["no.test"].items() >= {"runs": 1, "miss": 1, "query": 1, "query_fail": 1}.items()
+
+
+def test_the_older_client_has_no_counters(node):
+    answer = node().admin.get("/status/dns")
+    assert (answer.status_code, answer.json()) == (501, {"message": "not implemented with the legacy DNS client"})
+
+
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_records_that_change_under_load_drop_nothing(node, dns, echo_server, ports, ttl):
+    """Services, aliases and failures of servers come and go; every request has its answer."""
+    second = support.EchoServer(ports.take())
+    local = [("127.0.0.1", ttl)]
+    targets = {("one.test", "A"): local, ("two.test", "A"): local + local, ("real.test", "A"): local}
+    one, two = f"1 1 {second.port} one.test", f"1 5 {echo_server.port} two.test"
+    # Whatever is asked between two states has an answer in both.
+    states = [
+        {**targets, ("web.test", "A"): local},
+        {**targets, ("web.test", "A"): local, ("web.test", "SRV"): [(one, ttl)]},
+        {**targets, ("web.test", "A"): local, ("web.test", "SRV"): [(one, ttl), (two, ttl)]},
+        {**targets, ("web.test", "CNAME"): [("real.test", ttl)]},
+    ]
+    if ttl:
+        states.append({("web.test", kind): 2 for kind in ("A", "SRV", "CNAME")})  # the old answer serves on
+    dns.table = states[0]
+    failed, done, stop = [], [], threading.Event()
+
+    def client():
+        raw = http.client.HTTPConnection("127.0.0.1", gw.proxy_port, timeout=60)
+        while not stop.is_set():
+            raw.request("GET", "/web.test")
+            answer = raw.getresponse()
+            answer.read()
+            (done if answer.status == 200 else failed).append(answer.status)
+
+    try:
+        gw = node()
+        gw.serve("web.test")
+        threads = [threading.Thread(target=client) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for n in range(5 * len(states)):
+            asked, answered = sum(dns.asked.values()), len(done)
+            dns.table = states[n % len(states)]
+            support.wait_for(lambda: sum(dns.asked.values()) > asked and len(done) > answered + 20, "questions and requests")
+        stop.set()
+        for t in threads:
+            t.join()
+        assert not failed and len(done) > 100 * len(states)
+    finally:
+        stop.set()
+        second.close()

@@ -12,9 +12,14 @@ local ffi = require "ffi"
 local semaphore = require "ngx.semaphore"
 
 ffi.cdef [[
-int sb_ffi_resolve(const char *name, size_t len, char *ip, size_t *ip_len, const char **why);
+typedef struct sb_ffi_address {
+    char ip[64];
+    size_t len;
+    int port;
+} sb_ffi_address_t;
+int sb_ffi_resolve(const char *name, size_t len, sb_ffi_address_t *out, const char **why);
 void *sb_ffi_resolve_start(const char *name, size_t len, void *sema);
-int sb_ffi_resolve_end(void *lookup, char *ip, size_t *ip_len, const char **why);
+int sb_ffi_resolve_end(void *lookup, sb_ffi_address_t *out, const char **why);
 ]]
 
 local C = ffi.C
@@ -30,8 +35,7 @@ local getmetatable, rawset = getmetatable, rawset
 local OK, AGAIN = 0, 2
 local WAIT_SECONDS = 60 -- a bound only: the resolver gives up earlier, by the resolv.conf options
 
-local ip_buf = ffi.new("char[?]", 64)
-local ip_len = ffi.new("size_t[1]")
+local address = ffi.new("sb_ffi_address_t")
 local why = ffi.new("const char *[1]")
 
 -- Semaphores that C may still post to, by the address of their lookup.
@@ -43,12 +47,12 @@ end
 
 local function finish(lookup)
   posted_to[key_of(lookup)] = nil
-  return C.sb_ffi_resolve_end(lookup, ip_buf, ip_len, why)
+  return C.sb_ffi_resolve_end(lookup, address, why)
 end
 
 local function answer(rc)
   if rc == OK then
-    return ffi_string(ip_buf, ip_len[0])
+    return ffi_string(address.ip, address.len), address.port ~= 0 and address.port or nil
   end
   return nil, ffi_string(why[0])
 end
@@ -77,9 +81,9 @@ end
 local _M = {}
 
 --- The address of a name, as text (IPv6 in brackets); successive calls go round over the name's addresses. May yield.
--- @return address, or nil and why
+-- @return address, and the port when the name has an SRV record that gives one; or nil and why
 function _M.resolve(name)
-  local rc = C.sb_ffi_resolve(name, #name, ip_buf, ip_len, why)
+  local rc = C.sb_ffi_resolve(name, #name, address, why)
   if rc ~= AGAIN then
     return answer(rc)
   end
@@ -119,11 +123,11 @@ local function wrap_connect(connect)
     if not is_name(host) or not tonumber(port) or (opts ~= nil and type(opts) ~= "table") then
       return connect(sock, host, ...)
     end
-    local ip, err = resolve(host)
+    local ip, srv_port = resolve(host)
     if not ip then
-      return failure(host, err)
+      return failure(host, srv_port)
     end
-    return connect(sock, ip, port, with_pool(opts, host, port))
+    return connect(sock, ip, srv_port or port, with_pool(opts, host, srv_port or port))
   end
 end
 
@@ -132,9 +136,12 @@ local function wrap_setpeername(setpeername)
     if not is_name(host) then
       return setpeername(sock, host, ...)
     end
-    local ip, err = resolve(host)
+    local ip, srv_port = resolve(host)
     if not ip then
-      return failure(host, err)
+      return failure(host, srv_port)
+    end
+    if srv_port then
+      return setpeername(sock, ip, srv_port)
     end
     return setpeername(sock, ip, ...)
   end

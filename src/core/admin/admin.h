@@ -35,6 +35,7 @@ typedef struct sb_admin_response {
     size_t n_headers;
     /* Set instead of all the others: the endpoint needs what only a proxy worker knows, and is to be called again with `told`.
      *   {"resolve": [host name …]}  →  {"resolve": {name: [address …], or text why not}}
+     *   {"dns": true}               →  {"dns": {"worker": {"id": n, "count": n}, "stats": {name: {…}}}}
      *   {"cache": key}              →  {"cache": {"value": any}}, or {} when nothing is cached
      * told is {} when no worker answers. */
     json_t *ask;
@@ -58,6 +59,7 @@ typedef struct sb_admin_host {
     bool (*reachable)(void *arg);      /* the record; NULL: it is */
     const char *(*unready)(void *arg); /* why traffic should not come here, static text; NULL: it may */
     void (*drain)(void *arg);          /* traffic is to stay away from now on */
+    json_t *(*dns)(void *arg);         /* as "dns" of sb_admin_response_t.ask; NULL: a worker has to be asked */
     void *arg;
 } sb_admin_host_t;
 

@@ -46,7 +46,7 @@ const sb_admin_route_t sb_admin_core_routes[] = {
      .text = "Which route a request would take, and why not the others; its plugins and the URL asked.",
      .on = {[SB_M_GET] = sb_admin_route_match}},
     {.pattern = "/status/dns",
-     .text = "Counters of the newer DNS client, of which there are none: 501.",
+     .text = "What the newer DNS client (new_dns_client) of a worker has done, by name; 501 with the older one.",
      .api = SB_ADMIN_AND_STATUS,
      .on = {[SB_M_GET] = sb_admin_status_dns}},
     /* Schemas. */

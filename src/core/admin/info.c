@@ -184,11 +184,23 @@ sb_admin_clustering(sb_admin_call_t *c)
                                    "this endpoint is only available when Kong is configured to run as Control Plane for the cluster");
 }
 
-/* The counters of the newer client that the interface knows; ours has none of them. */
+/* What the resolver of one worker has done; only the newer client is counted. */
 int
 sb_admin_status_dns(sb_admin_call_t *c)
 {
-    return sb_admin_answer_message(c, 501, "not implemented with the legacy DNS client");
+    const sb_admin_host_t *host = &c->admin->host;
+    json_t *told;
+
+    if (host->settings == NULL || !sb_settings_bool(host->settings, "new_dns_client"))
+        return sb_admin_answer_message(c, 501, "not implemented with the legacy DNS client");
+    if (host->dns != NULL)
+        return sb_admin_answer(c, 200, host->dns(host->arg));
+    if (c->req->told == NULL)
+        return sb_admin_ask(c, json_pack("{s:b}", "dns", 1));
+    told = json_object_get(c->req->told, "dns");
+    if (told == NULL)
+        return sb_admin_answer_message(c, 503, "no worker of the proxy answers");
+    return sb_admin_answer(c, 200, json_incref(told));
 }
 
 int

@@ -65,7 +65,7 @@ static const struct kind kinds[] = {
     {sb_admin_timers, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
     {sb_admin_endpoints, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
     {sb_admin_openapi, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
-    {sb_admin_status_dns, TAKES_NOTHING, GIVES_ERROR, ABSENT, NULL},
+    {sb_admin_status_dns, TAKES_NOTHING, GIVES_OBJECT, ABSENT, NULL},
     {sb_admin_needs_wasm, TAKES_NOTHING, GIVES_ERROR, 0, NULL},
     {sb_admin_log_level, TAKES_NOTHING, GIVES_MESSAGE, 0, NULL},
     {sb_admin_log_level_set, TAKES_NOTHING, GIVES_MESSAGE, 0, "timeout"},

@@ -107,7 +107,7 @@ const sb_setting_row_t sb_settings_rows[] = {
      "DNS RESOLVER", "Cache seconds of failures"},
     {"dns_hostsfile", SB_SETTING_STRING, "/etc/hosts", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Hosts file for the classic client"},
-    {"dns_no_sync", SB_SETTING_BOOLEAN, "off", NULL, 0, NULL, NULL,
+    {"dns_no_sync", SB_SETTING_BOOLEAN, "off", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Do not merge equal queries"},
     {"dns_not_found_ttl", SB_SETTING_NUMBER, "30", NULL, SB_SETTING_EFFECTIVE, NULL, NULL,
      "DNS RESOLVER", "Cache seconds of name errors"},
