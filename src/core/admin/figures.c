@@ -53,9 +53,9 @@ sb_admin_figures_memory(sb_runtime_t *rt)
             json_array_append_new(vms, json_pack("{s:I,s:I}", "pid", (json_int_t)pid, "http_allocated_gc", (json_int_t)(kb * 1024)));
     }
     for (size_t i = 0; i < SB_RT_DICTS && rt->dicts[i].name[0] != '\0'; i++)
-        json_object_set_new(dicts, rt->dicts[i].name,
-                            json_pack("{s:I,s:I}", "capacity", (json_int_t)rt->dicts[i].capacity, "allocated_slabs",
-                                      (json_int_t)rt->dicts[i].used));
+        json_object_set_new(
+            dicts, rt->dicts[i].name,
+            json_pack("{s:I,s:I}", "capacity", (json_int_t)rt->dicts[i].capacity, "allocated_slabs", (json_int_t)rt->dicts[i].used));
     return json_pack("{s:o,s:o}", "lua_shared_dicts", dicts, "workers_lua_vms", vms);
 }
 

@@ -104,8 +104,8 @@ describe(sb_admin_call_t *c, const json_t *row)
         dns = json_string_value(list);
     weight *= (json_int_t)json_array_size(addresses);
     out = json_pack("{s:s?,s:i,s:s,s:I,s:o,s:{s:I,s:I,s:I}}", "host", host, "port", port, "dns", dns, "nodeWeight",
-                    sb_json_int(row, "weight", 100), "addresses", addresses, "weight", "total", weight, "available", available, "unavailable",
-                    weight - available);
+                    sb_json_int(row, "weight", 100), "addresses", addresses, "weight", "total", weight, "available", available,
+                    "unavailable", weight - available);
     json_decref(list);
     free(host);
     return out;
@@ -185,7 +185,8 @@ answer_targets(sb_admin_call_t *c, const json_t *upstream)
     key = sb_admin_escape(c->param[0]);
     path = token != NULL ? sb_asprintf("%s/upstreams/%s/health?offset=%s", c->prefix != NULL ? c->prefix : "", key, token) : NULL;
     text = token;
-    body = json_pack("{s:o,s:s?,s:s?}", "data", with_health(c, rows, is_checked(upstream)), "next", path, "node_id", c->admin->host.node_id);
+    body =
+        json_pack("{s:o,s:s?,s:s?}", "data", with_health(c, rows, is_checked(upstream)), "next", path, "node_id", c->admin->host.node_id);
     if (text != NULL)
         json_object_set_new(body, "offset", json_string(text));
     free(key);
@@ -229,8 +230,8 @@ answer_balancer(sb_admin_call_t *c, const json_t *upstream)
     if (rows == NULL)
         return sb_admin_answer_error(c);
     if (!must_ask(c, rows, &rc))
-        rc = sb_admin_answer(c, 200,
-                             json_pack("{s:o,s:n,s:s?}", "data", balancer_of(c, upstream, rows), "next", "node_id", c->admin->host.node_id));
+        rc = sb_admin_answer(
+            c, 200, json_pack("{s:o,s:n,s:s?}", "data", balancer_of(c, upstream, rows), "next", "node_id", c->admin->host.node_id));
     json_decref(rows);
     return rc;
 }
@@ -337,7 +338,8 @@ set_health(sb_admin_call_t *c, const json_t *row, bool down)
     else if (n == 0 && c->param[2] != NULL)
         rc = sb_admin_answer_message(c, 400, "'%s' is not an address of target '%s'", c->param[2], sb_json_string(row, "target"));
     else if (n == 0)
-        rc = sb_admin_answer_message(c, 400, "target '%s' has no address: %s", sb_json_string(row, "target"), sb_json_string(target, "dns"));
+        rc =
+            sb_admin_answer_message(c, 400, "target '%s' has no address: %s", sb_json_string(row, "target"), sb_json_string(target, "dns"));
     else
         rc = sb_admin_answer_empty(c, 204);
     json_decref(target);
