@@ -10,8 +10,12 @@
 
 #include "silverback/request.h"
 #include "silverback/schema.h"
+#include "silverback/stream.h"
 
 #define SB_PLUGIN_ABI 1
+
+/* For compile(): zeroed memory that lives as long as the configuration; never NULL. */
+void *sb_pool_alloc(struct sb_pool *pool, size_t n);
 
 struct sb_plugin {
     unsigned abi; /* SB_PLUGIN_ABI */
@@ -30,6 +34,10 @@ struct sb_plugin {
     /* *data may be replaced by request-pool memory; eof is set with the last call, which may have no bytes. */
     enum sb_verdict (*body_filter)(sb_request_t *r, const void *conf, sb_cstr *data, bool eof);
     void (*log)(sb_request_t *r, const void *conf);
+    /* Of stream connections, for instances whose protocols name theirs (stream.h). preread: before a connection to the service is made,
+     * after TLS was ended; SB_EXIT closes the connection, SB_WAIT is not known here. */
+    enum sb_verdict (*preread)(sb_stream_t *s, const void *conf);
+    void (*stream_log)(sb_stream_t *s, const void *conf);
 };
 
 /* Written by the build: the bundled plugins, ordered by name, NULL-ended. */

@@ -208,7 +208,7 @@ load_modules(const char *const *modules, sb_buf_t *out, sb_err_t *err)
     const sb_paths_t *paths = sb_paths_get();
 
     for (; *modules != NULL; modules++) {
-        bool ours = strncmp(*modules, "ngx_http_silverback", 19) == 0;
+        bool ours = strstr(*modules, "_silverback_") != NULL;
         char *path = sb_asprintf("%s/%s.so", ours ? paths->modules : paths->nginx_modules, *modules);
         bool there = access(path, R_OK) == 0;
 
@@ -467,26 +467,49 @@ sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out)
 {
     static const char *const suffixes[] = {"", "-ecdsa"};
     int role = (int)(strlen(kind) - 3); /* "admin_ssl" -> "admin_" */
-    char *listen = sb_asprintf("%.*slisten", role > 0 ? role : 6, role > 0 ? kind : "proxy_");
     char *cert = sb_asprintf("%s_cert", kind), *key = sb_asprintf("%s_cert_key", kind);
-    bool wanted = sb_nginx_listens_tls(s, listen);
     const char *prefix = sb_settings_str(s, "prefix");
     size_t n, keys;
     const char *const *certs = sb_settings_list(s, cert, &n), *const *key_files = sb_settings_list(s, key, &keys);
 
-    for (size_t i = 0; wanted && i < n && i < keys; i++) {
+    for (size_t i = 0; i < n && i < keys; i++) {
         quoted_line(out, depth, "ssl_certificate", certs[i]);
         quoted_line(out, depth, "ssl_certificate_key", key_files[i]);
     }
-    for (size_t i = 0; wanted && i < 2 && n == 0; i++) {
+    for (size_t i = 0; i < 2 && n == 0; i++) {
         const char *dash = role > 0 ? "-" : "";
         int len = role > 0 ? role - 1 : 0;
         sb_nginx_line(out, depth, "ssl_certificate %s/ssl/%.*s%skong-default%s.crt", prefix, len, kind, dash, suffixes[i]);
         sb_nginx_line(out, depth, "ssl_certificate_key %s/ssl/%.*s%skong-default%s.key", prefix, len, kind, dash, suffixes[i]);
     }
-    free(listen);
     free(cert);
     free(key);
+}
+
+void
+sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out)
+{
+    const char *cert = sb_settings_str(s, "client_ssl_cert"), *key = sb_settings_str(s, "client_ssl_cert_key");
+    char *own = sb_asprintf("%s/ssl/kong-default", sb_settings_str(s, "prefix")), *own_cert = sb_asprintf("%s.crt", own),
+         *own_key = sb_asprintf("%s.key", own);
+
+    if (sb_settings_bool(s, "client_ssl")) {
+        sb_nginx_default_quoted(s, prefix, "proxy_ssl_certificate", cert != NULL ? cert : own_cert, depth, out);
+        sb_nginx_default_quoted(s, prefix, "proxy_ssl_certificate_key", key != NULL ? key : own_key, depth, out);
+    }
+    free(own);
+    free(own_cert);
+    free(own_key);
+}
+
+void
+sb_nginx_real_ip(const sb_settings_t *s, int depth, sb_buf_t *out)
+{
+    size_t n;
+    const char *const *trusted = sb_settings_list(s, "trusted_ips", &n);
+
+    for (size_t i = 0; i < n; i++)
+        sb_nginx_line(out, depth, "set_real_ip_from %s", trusted[i]);
 }
 
 /* --- the Admin and the Status API --- */

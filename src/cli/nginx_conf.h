@@ -41,11 +41,18 @@ void sb_nginx_listens(const sb_settings_t *s, const char *setting, int depth, sb
 /* True if an entry has ssl. */
 bool sb_nginx_listens_tls(const sb_settings_t *s, const char *setting);
 /* ssl_certificate and ssl_certificate_key lines from "<kind>_cert" and "<kind>_cert_key" (kind: "ssl", "admin_ssl", "status_ssl"), or the
- * generated default ones of the prefix. */
+ * generated default ones of the prefix. For servers that have a TLS listener. */
 void sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out);
 /* A server of the Admin functions, unless its listen setting ("<kind>_listen") is empty: kind is "admin" or "status", handler the directive
  * that makes a location answer, which also answers what nginx itself refuses (malformed, too large …), in the interface's form. */
 void sb_nginx_api_server(const sb_settings_t *s, const char *kind, const char *handler, sb_buf_t *out);
+/* proxy_ssl_certificate and its key, from client_ssl…, for services that ask for one and have none of their own. */
+void sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out);
+/* set_real_ip_from: whose word on the client's address counts. */
+void sb_nginx_real_ip(const sb_settings_t *s, int depth, sb_buf_t *out);
+/* Whether there is a stream block; and the block (depth 0). */
+bool sb_nginx_has_stream(const sb_settings_t *s);
+void sb_nginx_stream(const sb_settings_t *s, sb_buf_t *out);
 /* Every directive injected under a prefix such as "nginx_proxy_", but for those whose value is NONE. */
 void sb_nginx_injected(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out);
 /* "directive value;" unless the user injects that directive under the prefix (nginx refuses it twice), or NONE for it. */

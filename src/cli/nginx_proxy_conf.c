@@ -52,23 +52,6 @@ lua_head(const sb_settings_t *s, sb_buf_t *out)
                      "    init_worker_by_lua_block { require(\"kong.silverback.runtime\").init_worker() }\n");
 }
 
-/* Shown to services that ask for one and have none of their own. */
-static void
-client_certificate(const sb_settings_t *s, sb_buf_t *out)
-{
-    const char *cert = sb_settings_str(s, "client_ssl_cert"), *key = sb_settings_str(s, "client_ssl_cert_key");
-    char *own = sb_asprintf("%s/ssl/kong-default", sb_settings_str(s, "prefix")), *own_cert = sb_asprintf("%s.crt", own),
-         *own_key = sb_asprintf("%s.key", own);
-
-    if (sb_settings_bool(s, "client_ssl")) {
-        sb_nginx_default_quoted(s, "nginx_location_", "proxy_ssl_certificate", cert != NULL ? cert : own_cert, 3, out);
-        sb_nginx_default_quoted(s, "nginx_location_", "proxy_ssl_certificate_key", key != NULL ? key : own_key, 3, out);
-    }
-    free(own);
-    free(own_cert);
-    free(own_key);
-}
-
 /* What the exchange with services starts from; each service's own settings are laid over it. */
 static void
 service_lines(const sb_settings_t *s, sb_buf_t *out)
@@ -81,7 +64,7 @@ service_lines(const sb_settings_t *s, sb_buf_t *out)
         sb_nginx_default(s, "nginx_location_", "proxy_ssl_trusted_certificate", trusted, 3, out);
         sb_nginx_default(s, "nginx_location_", "proxy_ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), 3, out);
     }
-    client_certificate(s, out);
+    sb_nginx_client_certificate(s, "nginx_location_", 3, out);
     sb_nginx_line(out, 3, "proxy_pass_header Server");
     sb_nginx_line(out, 3, "proxy_pass_header Date");
     /* A service must not be able to send a request elsewhere inside the gateway. */
@@ -113,17 +96,6 @@ locations(const sb_settings_t *s, bool lua, sb_buf_t *out)
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
         sb_buf_addf(out, "            %s_by_lua_block { require(\"kong.silverback.runtime\").%s() }\n", hooks[i], hooks[i]);
     sb_buf_adds(out, "        }\n");
-}
-
-/* Whose word on the client's address counts. */
-static void
-real_ip(const sb_settings_t *s, sb_buf_t *out)
-{
-    size_t n;
-    const char *const *trusted = sb_settings_list(s, "trusted_ips", &n);
-
-    for (size_t i = 0; i < n; i++)
-        sb_nginx_line(out, 2, "set_real_ip_from %s", trusted[i]);
 }
 
 /* What services that name no authorities of their own are verified by. */
@@ -162,7 +134,7 @@ proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
     }
     sb_nginx_access_log(s, "proxy_access_log", "kong_log_format", 2, out);
     sb_nginx_error_log(s, "proxy_error_log", 2, out);
-    real_ip(s, out);
+    sb_nginx_real_ip(s, 2, out);
     sb_nginx_injected(s, "nginx_proxy_", 2, out);
     locations(s, lua, out);
     sb_buf_adds(out, "    }\n");
@@ -171,14 +143,26 @@ proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
 int
 sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
 {
-    /* The order is that of the filters: ours, Lua's, ours again. */
-    static const char *const modules[] = {"ngx_http_silverback_out_module", "ndk_http_module", "ngx_http_lua_module",
-                                          "ngx_http_silverback_module", NULL};
-    bool lua = uses_lua(s);
-    int rc = sb_nginx_main(s, SB_INSTANCE_PROXY, modules, out, err);
+    /* The order is that of the filters: ours, Lua's, ours again. The stream modules stand around them, because ours calls both. */
+    static const char *const modules[] = {"ngx_stream_module",
+                                          "ngx_http_silverback_out_module",
+                                          "ndk_http_module",
+                                          "ngx_http_lua_module",
+                                          "ngx_http_silverback_module",
+                                          NULL,
+                                          NULL};
+    const char *list[sizeof(modules) / sizeof(modules[0])];
+    bool lua = uses_lua(s), stream = sb_nginx_has_stream(s);
+    int rc;
 
+    memcpy(list, modules, sizeof(list));
+    if (stream)
+        list[5] = "ngx_stream_silverback_module";
+    rc = sb_nginx_main(s, SB_INSTANCE_PROXY, stream ? list : list + 1, out, err);
     if (rc != SB_OK)
         return rc;
+    if (stream) /* before http: the preflight ends there */
+        sb_nginx_stream(s, out);
     sb_buf_adds(out, "http {\n");
     sb_nginx_http(s, SB_INSTANCE_PROXY, out);
     trusted(s, out);

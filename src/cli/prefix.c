@@ -134,7 +134,8 @@ make_certificates(const sb_settings_t *s, sb_err_t *err)
         const char *listen, *setting, *base;
     } kinds[] = {{"proxy_listen", "ssl_cert", "kong-default"},
                  {"admin_listen", "admin_ssl_cert", "admin-kong-default"},
-                 {"status_listen", "status_ssl_cert", "status-kong-default"}};
+                 {"status_listen", "status_ssl_cert", "status-kong-default"},
+                 {"stream_listen", "ssl_cert", "kong-default"}};
     const char *prefix = sb_settings_str(s, "prefix"), *dh = sb_settings_str(s, "nginx_http_ssl_dhparam");
     int rc = SB_OK;
     bool wanted;

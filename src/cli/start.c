@@ -27,14 +27,15 @@ const sb_option_t sb_start_options[] = {
 };
 
 static void
-print_listeners(const sb_settings_t *s, const char *setting, const char *what)
+print_listeners(const sb_settings_t *s, const char *setting, const char *what, const char *plain, const char *tls)
 {
     size_t n;
     const sb_listen_t *l = sb_settings_listen(s, setting, &n);
 
     for (size_t i = 0; i < n; i++) {
         bool any = strcmp(l[i].address, "0.0.0.0") == 0 || strcmp(l[i].address, "[::]") == 0;
-        printf("  %-10s %s://%s:%u\n", i == 0 ? what : "", l[i].ssl ? "https" : "http", any ? "localhost" : l[i].address, l[i].port);
+        const char *scheme = l[i].ssl ? tls : strstr(l[i].flags, "udp") != NULL ? "udp" : plain;
+        printf("  %-10s %s://%s:%u\n", i == 0 ? what : "", scheme, any ? "localhost" : l[i].address, l[i].port);
     }
 }
 
@@ -64,8 +65,9 @@ report_foreground(const char *error, void *arg)
         return;
     }
     printf("Kong started\n\n");
-    print_listeners(s, "proxy_listen", "Proxy");
-    print_listeners(s, "admin_listen", "Admin API");
+    print_listeners(s, "proxy_listen", "Proxy", "http", "https");
+    print_listeners(s, "stream_listen", "Stream", "tcp", "tls");
+    print_listeners(s, "admin_listen", "Admin API", "http", "https");
     printf("  %-10s %s/logs/error.log\n", "Log", sb_settings_str(s, "prefix"));
     if (isatty(1))
         print_hints(s);

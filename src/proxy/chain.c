@@ -46,6 +46,7 @@ struct scope {
     const sb_uuid_t *ws;                         /* NULL: any */
     const sb_uuid_t *route, *service, *consumer; /* NULL: none */
     const struct groups *groups;                 /* the consumer's; NULL: none */
+    uint16_t protocols;                          /* instances for one of these; 0: for HTTP */
 };
 
 /* The groups of one consumer, by name: of two that bring the same plugin, the first one's instance runs. */
@@ -90,6 +91,8 @@ fits_group(const sb_step_t *s, const struct groups *groups)
 static bool
 fits_scope(const sb_step_t *s, const struct scope *scope)
 {
+    if ((s->protocols & (scope->protocols != 0 ? scope->protocols : SB_PROTO_WEB)) == 0)
+        return false;
     return fits(&s->scope_route, scope->route) && fits(&s->scope_service, scope->service) && fits(&s->scope_consumer, scope->consumer) &&
            fits_group(s, scope->groups);
 }
@@ -281,6 +284,13 @@ sb_chain_build_route(const sb_route_brief_t *route, sb_service_t *s)
     if (!has_plugins("route", &route->route))
         return NULL;
     return build((struct scope){.ws = &route->ws, .route = &route->route, .service = s != NULL ? &s->node.id : NULL});
+}
+
+sb_chain_t *
+sb_chain_build_stream(const sb_route_brief_t *route, sb_service_t *s, uint16_t protocol)
+{
+    return build(
+        (struct scope){.ws = &route->ws, .route = &route->route, .service = s != NULL ? &s->node.id : NULL, .protocols = protocol});
 }
 
 /* ---- the request's list ---- */

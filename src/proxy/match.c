@@ -43,9 +43,8 @@ local_address(ngx_http_request_t *r)
 }
 
 in_port_t
-sb_forwarded_port(sb_ctx_t *ctx)
+sb_public_port(in_port_t port)
 {
-    in_port_t port = listener_port(ctx->r);
     sb_port_map_t *map;
 
     if (sb_conf->port_maps == NULL)
@@ -55,6 +54,12 @@ sb_forwarded_port(sb_ctx_t *ctx)
         if (map[i].from == port)
             return map[i].to;
     return port;
+}
+
+in_port_t
+sb_forwarded_port(sb_ctx_t *ctx)
+{
+    return sb_public_port(listener_port(ctx->r));
 }
 
 /* The path as sent. unparsed_uri is what stood in the request line behind the authority. */

@@ -112,6 +112,7 @@ struct sb_step {
     uint32_t refs;
     int priority;
     uint32_t phases;                /* SB_PHASE_BIT()s that the plugin has a handler for */
+    uint16_t protocols;             /* enum sb_route_protocol bits of the instance */
     const struct sb_plugin *native; /* NULL: a Lua plugin */
     const char *name;               /* plugin name */
     void *conf;                     /* native: the decoded struct */
@@ -173,6 +174,8 @@ sb_chain_t *sb_chain_of_service(sb_service_t *s);
 sb_chain_t *sb_chain_of_route(const sb_route_brief_t *route, sb_service_t *s); /* route_chain.c */
 /* The chain of a route with plugins of its own; NULL: it has none. */
 sb_chain_t *sb_chain_build_route(const sb_route_brief_t *route, sb_service_t *s);
+/* The chain of a route of streams for connections of one protocol; made anew by each call. */
+sb_chain_t *sb_chain_build_stream(const sb_route_brief_t *route, sb_service_t *s, uint16_t protocol);
 /* A route or a plugin of it changed (NULL: all may have). */
 void sb_route_chains_forget(const sb_uuid_t *route);
 /* steps.c: the decoded step of a plugin row; a reference for the caller. NULL: not for us (disabled, unknown plugin …). */
@@ -361,7 +364,8 @@ sb_ctx_t *sb_ctx_make(ngx_http_request_t *r);
 void sb_match(sb_ctx_t *ctx);
 /* phases.c: goes on after a native step that waited. */
 void sb_phases_resume(sb_ctx_t *ctx);
-/* The port that clients know this listener by. */
+/* The port that clients know this listener by: by port_maps. */
+in_port_t sb_public_port(in_port_t port);
 in_port_t sb_forwarded_port(sb_ctx_t *ctx);
 /* Scheme, host, port and path as the first proxy saw them, when the peer is trusted to tell; else as seen here. */
 sb_str_t sb_forwarded_proto(sb_ctx_t *ctx);
@@ -434,6 +438,7 @@ typedef struct sb_worker {
     sb_runtime_t *rt;
     sb_model_reader_t *reader;
     sb_router_t *router;
+    sb_stream_router_t *stream_router;
     bool expressions;   /* router_flavor */
     unsigned slot;      /* index in rt's per-worker arrays */
     uint64_t event_seq; /* applied so far */

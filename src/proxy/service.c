@@ -67,20 +67,6 @@ sb_services_plugins_changed(const sb_uuid_t *id)
 
 /* ---- decoding ---- */
 
-static uint16_t
-protocol_bit(const char *text)
-{
-    static const struct {
-        const char *name;
-        uint16_t bit;
-    } names[] = {{"http", SB_PROTO_HTTP}, {"https", SB_PROTO_HTTPS}, {"grpc", SB_PROTO_GRPC}, {"grpcs", SB_PROTO_GRPCS}};
-
-    for (size_t i = 0; text != NULL && i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(names[i].name, text) == 0)
-            return names[i].bit;
-    return 0;
-}
-
 static sb_str_t
 pool_text(sb_pool_t *pool, const char *text)
 {
@@ -95,7 +81,7 @@ fill_service(sb_service_t *s, const sb_row_t *row, const json_t *json)
     s->node.id = row->id;
     s->ws = row->ws;
     s->version = row->version;
-    s->protocol = protocol_bit(sb_json_string(json, "protocol"));
+    s->protocol = sb_route_protocol_bit(sb_json_string(json, "protocol"));
     s->tls = s->protocol == SB_PROTO_HTTPS || s->protocol == SB_PROTO_GRPCS;
     s->retries = (int)sb_json_int(json, "retries", 5);
     s->path = pool_text(s->pool, sb_json_string(json, "path"));

@@ -111,22 +111,18 @@ copy_scope(const json_t *row, const char *field, char *text, sb_uuid_t *id)
         sb_uuid_format(id, text);
 }
 
-/* Whether any of the row's protocols is one that HTTP listeners carry. */
-static bool
-for_http(const json_t *row)
+/* Protocols that the instance runs for, as bits. A row without them is one for HTTP. */
+static uint16_t
+protocols_of(const json_t *row)
 {
     json_t *protocols = sb_json_get(row, "protocols"), *item;
+    uint16_t bits = 0;
     size_t i;
 
     if (protocols == NULL)
-        return true;
-    json_array_foreach(protocols, i, item)
-    {
-        const char *p = json_string_value(item);
-        if (p != NULL && (strncmp(p, "http", 4) == 0 || strncmp(p, "grpc", 4) == 0))
-            return true;
-    }
-    return false;
+        return SB_PROTO_WEB;
+    json_array_foreach(protocols, i, item) bits |= sb_route_protocol_bit(json_string_value(item));
+    return bits;
 }
 
 static bool
@@ -157,6 +153,7 @@ fill_step(sb_step_t *s, const sb_row_t *row, const json_t *json)
     s->instance_name = sb_pool_strdup(s->pool, instance != NULL ? instance : "");
     s->config = sb_pool_str(s->pool, config, strlen(config));
     free(config);
+    s->protocols = protocols_of(json);
     s->version = row->version;
     s->serial = ++last_serial;
     s->node.id = row->id;
@@ -224,7 +221,7 @@ sb_step_get(const sb_row_t *row)
     }
     json = sb_json_parse(row->json.data, row->json.len, NULL);
     s = NULL;
-    if (json != NULL && sb_json_bool(json, "enabled", true) && sb_json_string(json, "name") != NULL && for_http(json))
+    if (json != NULL && sb_json_bool(json, "enabled", true) && sb_json_string(json, "name") != NULL)
         s = make_step(row, json);
     json_decref(json);
     return s;

@@ -70,6 +70,8 @@ void sb_tls_ocsp_done(void); /* at the worker's end */
 /* The certificate for the name that a client asks for (len 0: none): the SNI of that name, then "*.rest", "first.*", "*". Inside
  * sb_model_begin/end; a reference for the caller. NULL: none, show the listener's own. */
 sb_tls_cert_t *sb_tls_cert_of_name(sb_str_t name);
+/* The same for connections of a stream listener's context; no Lua handlers there. */
+void sb_tls_serve_stream(SSL_CTX *ctx);
 /* At the end of the configuration: the proxy's TLS listeners show certificates of the store from now on, and services can be verified.
  * NGX_ERROR: the file of authorities cannot be read (logged). */
 ngx_int_t sb_tls_install(ngx_conf_t *cf, sb_conf_t *conf);

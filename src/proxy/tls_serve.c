@@ -118,6 +118,21 @@ choose(SSL *ssl, void *arg)
     return SSL_set_ex_data(ssl, asked_index, &asked_index) == 1 ? lua_handler(ssl, NULL) : 0;
 }
 
+static int
+choose_for_stream(SSL *ssl, void *arg)
+{
+    if (sb_worker.reader == NULL)
+        return 1;
+    sb_worker_catch_up();
+    return show(ssl);
+}
+
+void
+sb_tls_serve_stream(SSL_CTX *ctx)
+{
+    SSL_CTX_set_cert_cb(ctx, choose_for_stream, NULL);
+}
+
 /* Nginx reads proxy_ssl_trusted_certificate only where proxy_ssl_verify is on; a service may want to be verified where it is off. */
 static ngx_int_t
 trust_services(ngx_conf_t *cf, sb_conf_t *conf)

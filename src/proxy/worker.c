@@ -267,6 +267,7 @@ open_model(sb_err_t *err)
         return SB_ERROR;
     sb_worker.router = sb_router_new(sb_worker.reader, router_flavor(sb_worker.settings));
     sb_worker.expressions = router_flavor(sb_worker.settings) == SB_ROUTER_EXPRESSIONS;
+    sb_worker.stream_router = sb_stream_router_new(sb_worker.reader, router_flavor(sb_worker.settings));
     return SB_OK;
 }
 
@@ -369,6 +370,7 @@ sb_worker_exit(ngx_cycle_t *cycle)
     sb_resolver_done();
     sb_status_done();
     sb_router_free(sb_worker.router);
+    sb_stream_router_free(sb_worker.stream_router);
     sb_model_reader_close(sb_worker.reader);
     sb_worker.reader = NULL;
 }

@@ -121,6 +121,8 @@ on_class(sb_str_t name, uint64_t rows, void *arg)
         r->any_disabled = true;
         return true;
     }
+    if ((unsigned char)name.data[C_KINDS] == K_STREAM)
+        return true;
     if ((name.data[C_FLAGS] & F_EXPRESSION) && r->flavor != SB_ROUTER_EXPRESSIONS)
         return true;
     if (r->n_classes == r->cap_classes) {

@@ -9,6 +9,8 @@
 
 #include "core/model/model.h"
 
+struct sockaddr;
+
 typedef struct sb_router sb_router_t; /* one per worker; compiled regexes and flavour */
 
 typedef struct sb_route_request {
@@ -35,6 +37,11 @@ enum sb_route_protocol {
     SB_PROTO_TLS_PASSTHROUGH = 64,
     SB_PROTO_UDP = 128
 };
+#define SB_PROTO_WEB    (SB_PROTO_GRPC | SB_PROTO_GRPCS | SB_PROTO_HTTP | SB_PROTO_HTTPS)
+#define SB_PROTO_STREAM (SB_PROTO_TCP | SB_PROTO_TLS | SB_PROTO_TLS_PASSTHROUGH | SB_PROTO_UDP)
+
+/* The bit of a protocol's name, 0 when there is no such (NULL included). */
+uint16_t sb_route_protocol_bit(const char *name);
 
 /* What a plan needs of a route, kept beside the index row: no JSON is parsed on the request path. Fixed size, copied out.
  * For the rest (name, tags …) fetch the row with sb_model_get. */
@@ -66,6 +73,24 @@ void sb_router_free(sb_router_t *r);
 int sb_router_match(sb_router_t *r, const sb_route_request_t *req, sb_route_match_t *out);
 /* "host:port" of a Host header taken apart: returns the host, and sets *port when there is one. */
 sb_str_t sb_router_split_port(sb_str_t host, uint16_t *port);
+/* --- streams (stream.c): routes of connections that are not HTTP --- */
+
+typedef struct sb_stream_router sb_stream_router_t; /* one per worker */
+
+typedef struct sb_stream_request {
+    uint16_t protocols; /* only routes with one of these enum sb_route_protocol bits */
+    bool tls;           /* the client speaks TLS: names of routes count. Without, they are ignored */
+    sb_str_t sni;       /* empty when there is none */
+    const struct sockaddr *source, *destination;
+    uint16_t destination_port; /* as clients know it, where that differs; 0: destination's */
+} sb_stream_request_t;
+
+sb_stream_router_t *sb_stream_router_new(sb_model_reader_t *reader, enum sb_router_flavor flavor);
+void sb_stream_router_free(sb_stream_router_t *r); /* NULL is fine */
+/* Inside sb_model_begin/end. SB_OK, or SB_DECLINED when nothing matches. Facts: stream_priority, tie_break, traditional_order. Routes of
+ * services with enabled=false never match. */
+int sb_stream_router_match(sb_stream_router_t *r, const sb_stream_request_t *req, sb_route_brief_t *out);
+
 /* Request path as the router and strip_path see it: dot segments removed, repeated slashes merged, unreserved %XX decoded, other
  * %xx upper-cased. Writes at most `len` bytes to out; returns the length. Facts: matching_rules.path_normalisation. */
 size_t sb_router_normalise_path(const char *path, size_t len, char *out);

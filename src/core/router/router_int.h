@@ -25,7 +25,17 @@
 #include <string.h>
 
 /* Attributes a route has; the numbers are the interface's category bits of the traditional order. */
-enum { K_DST = 1, K_SRC = 2, K_SNI = 4, K_METHOD = 8, K_PATH = 16, K_HEADER = 32, K_HOST = 64, K_DISABLED = 128 /* not a route */ };
+enum {
+    K_DST = 1,
+    K_SRC = 2,
+    K_SNI = 4,
+    K_METHOD = 8,
+    K_PATH = 16,
+    K_HEADER = 32,
+    K_HOST = 64,
+    K_DISABLED = 128 /* not a route */,
+    K_STREAM = 129 /* of streams: stream.c */
+};
 /* Class flags. F_WILD: the regex_priority leaves its 32 bits, so the class says nothing about precedence. F_EXPRESSION: routes with an
  * expression; host and path are in the key when the expression pins them, of F_LOWER_… in lower case. */
 enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4, F_EXPRESSION = 8, F_LOWER_HOST = 16, F_LOWER_PATH = 32 };
@@ -137,6 +147,11 @@ int rows_of_expression(const json_t *route, const struct route_row *shared, int 
                        void *arg);
 /* PROTOCOL_… bits that the connection must have one of for a route with an expression; protocols: of the brief. */
 uint16_t expression_protocols(uint16_t protocols);
+
+/* ---------- stream.c ---------- */
+/* The index rows of a route with stream protocols; kinds: its kinds and created_at. */
+int stream_index_rows(const json_t *route, const sb_route_brief_t *brief, const struct rank *kinds,
+                      int (*fn)(const struct sb_index_row *row, void *arg), void *arg);
 
 /* ---------- memo.c: what seeks found, valid in one snapshot ---------- */
 struct memo;

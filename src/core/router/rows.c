@@ -73,16 +73,24 @@ item_str(const json_t *array, size_t i)
     return json_is_string(s) ? (sb_str_t){json_string_value(s), json_string_length(s)} : (sb_str_t){"", 0};
 }
 
+uint16_t
+sb_route_protocol_bit(const char *name)
+{
+    static const char *const names[] = {"grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp"};
+
+    for (size_t i = 0; name != NULL && i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return (uint16_t)(1u << i);
+    return 0;
+}
+
 static uint16_t
 protocol_bits(const json_t *protocols)
 {
-    static const char *const names[] = {"grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp"};
     uint16_t bits = 0;
 
     for (size_t i = 0; i < json_array_size(protocols); i++)
-        for (size_t j = 0; j < sizeof(names) / sizeof(names[0]); j++)
-            if (sb_str_eqc(item_str(protocols, i), names[j]))
-                bits |= (uint16_t)(1u << j);
+        bits |= sb_route_protocol_bit(json_string_value(json_array_get(protocols, i)));
     return bits;
 }
 
@@ -703,6 +711,8 @@ sb_router_index_rows(const char *entity, const json_t *row, const sb_uuid_t *ws,
         return SB_OK;
     if (!take_apart(row, ws, version, &rt))
         return sb_err_set(err, SB_E_DATABASE, "route index: a route has no id");
+    if ((rt.row.brief.protocols & SB_PROTO_STREAM) != 0)
+        return stream_index_rows(row, &rt.row.brief, &rt.row.rank, fn, arg);
     if ((rt.row.brief.protocols & (SB_PROTO_GRPC | SB_PROTO_GRPCS | SB_PROTO_HTTP | SB_PROTO_HTTPS)) == 0)
         return SB_OK;
     if (sb_json_string(row, "expression") != NULL)

@@ -174,17 +174,12 @@ sb_settings_derive(sb_settings_t *s)
 static void
 check_not_yet(sb_settings_t *s)
 {
-    size_t n;
-
     if (strcmp(sb_settings_str(s, "database"), "sqlite") != 0)
         sb_settings_problem(s, "database = %s is not available yet in this version; use 'sqlite'", sb_settings_str(s, "database"));
     if (strcmp(sb_settings_str(s, "role"), "traditional") != 0)
         sb_settings_problem(s, "role = %s is not available yet in this version; use 'traditional'", sb_settings_str(s, "role"));
     if (sb_settings_bool(s, "wasm"))
         sb_settings_problem(s, "wasm = on is not available yet in this version");
-    sb_settings_listen(s, "stream_listen", &n);
-    if (n != 0)
-        sb_settings_problem(s, "stream_listen is not available yet in this version; use 'off'");
     for (size_t i = 0; i < sb_settings_rows_n; i++) {
         const char *text = s->values[i].text;
         if (text != NULL && strstr(text, "{vault://") != NULL)

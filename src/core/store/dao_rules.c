@@ -4,6 +4,7 @@
  */
 #include "core/base/json.h"
 #include "core/store/store_int.h"
+#include "silverback/plugin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,36 @@ check_route_protocols(sb_store_t *s, const char *ws, const char *route, const js
     return rc;
 }
 
+/* Lua does not run on streams, and not every native plugin has something to do there: such an instance would be passed over. */
+static int
+check_stream_protocols(const json_t *row, const json_t *protocols, sb_err_t *err)
+{
+    static const char *const streams[] = {"tcp", "tls", "tls_passthrough", "udp"};
+    const char *name = sb_json_string(row, "name");
+    const sb_plugin_schema_t *plugin = name != NULL ? sb_plugin_schemas_find(name) : NULL;
+    const json_t *v;
+    char *text = NULL;
+    size_t i, k;
+    int rc;
+
+    if (plugin == NULL || (plugin->native != NULL && (plugin->native->preread != NULL || plugin->native->stream_log != NULL)))
+        return SB_OK;
+    json_array_foreach(protocols, i, v)
+    {
+        for (k = 0; k < sizeof(streams) / sizeof(streams[0]) && text == NULL; k++)
+            if (strcmp(json_string_value(v), streams[k]) == 0)
+                text = plugin->native != NULL
+                           ? sb_asprintf("plugin '%s' does not run on streams: '%s' cannot be among its protocols", name, streams[k])
+                           : sb_asprintf("plugin '%s' is written in Lua, which does not run on streams: '%s' cannot be among its protocols",
+                                         name, streams[k]);
+    }
+    if (text == NULL)
+        return SB_OK;
+    rc = sb_dao_violation("protocols", text, err);
+    free(text);
+    return rc;
+}
+
 static int
 check_plugin(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_err_t *err)
 {
@@ -96,7 +127,9 @@ check_plugin(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, sb_er
 
     if (!json_is_array(protocols) || (!changed(c, "protocols") && !changed(c, "route") && !changed(c, "service")))
         return SB_OK;
-    if (route != NULL)
+    if (changed(c, "protocols"))
+        rc = check_stream_protocols(c->row, protocols, err);
+    if (rc == SB_OK && route != NULL)
         rc = check_route_protocols(s, c->ws, route, protocols, err);
     return rc == SB_OK && service != NULL ? check_service_protocols(s, service, protocols, err) : rc;
 }

@@ -138,7 +138,6 @@ exact_complaints(void **state)
     complains("stream_listen=0.0.0.0:1 http2", "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
     complains("stream_listen=0.0.0.0:1 reuseport deferred",
               "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
-    complains("stream_listen=0.0.0.0:1 udp", "stream_listen is not available yet in this version; use 'off'");
     complains("pg_password={vault://env/p}", "pg_password: vault references are not available yet in this version");
     complains("nginx_http_x={vault://env/p}", "nginx_http_x: vault references are not available yet in this version");
     complains("error_template_json=/nowhere", "error_template_json: no such file at /nowhere");
@@ -242,12 +241,12 @@ warnings(void **state)
 static void
 without_effect(void **state)
 {
-    sb_settings_t *s = loaded("nginx_stream_a = 1\npluginserver_x_socket = /s\nnginx_proxy_b = 2\n", NULL);
+    sb_settings_t *s = loaded("nginx_wasm_a = 1\nnginx_stream_a = 1\npluginserver_x_socket = /s\nnginx_proxy_b = 2\n", NULL);
     size_t n;
     const char *const *w = sb_settings_warnings(s, &n);
 
     assert_int_equal(n, 2);
-    assert_string_equal(w[0], "setting 'nginx_stream_a' has no effect in this version");
+    assert_string_equal(w[0], "setting 'nginx_wasm_a' has no effect in this version");
     assert_string_equal(w[1], "setting 'pluginserver_x_socket' has no effect in this version");
     sb_settings_free(s);
 }

@@ -42,6 +42,7 @@ struct expression_hit {
 struct expression_run {
     const sb_route_request_t *req;
     bool tls;
+    sb_str_t protocol; /* net.protocol of a stream; len 0: http or https, by tls */
     struct regexes *regexes;
     struct expression_hit hit;
     /* captures of the regex that ran last */

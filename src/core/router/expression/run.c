@@ -283,7 +283,7 @@ predicate_fits(struct expression_run *run, const struct reading *rd)
 
     switch (rd->c.field) {
     case FIELD_PROTOCOL:
-        return string_fits(run, rd, run->tls ? SB_STR("https") : SB_STR("http"));
+        return string_fits(run, rd, run->protocol.len != 0 ? run->protocol : run->tls ? SB_STR("https") : SB_STR("http"));
     case FIELD_SNI:
         return run->tls && req->sni.len != 0 && string_fits(run, rd, req->sni);
     case FIELD_METHOD:

@@ -1,0 +1,162 @@
+/*
+ * nginx's stream proxy module does the exchange; this file tells it where to, and with which of the service's own settings. Its
+ * configuration is not public, so a session gets a copy of the template server's in which single directives have other values: where they
+ * are, the module's own table of directives says, and the size is what making one takes from a pool (docs/decisions/0008).
+ */
+#include "proxy/stream/module_int.h"
+
+extern ngx_module_t ngx_stream_proxy_module;
+
+/* ---- the proxy module's configuration ---- */
+
+static bool
+find_directive(const char *name, void *setter, ngx_uint_t *at)
+{
+    for (ngx_command_t *c = ngx_stream_proxy_module.commands; c->name.len != 0; c++) {
+        if (c->name.len != strlen(name) || ngx_strncmp(c->name.data, name, c->name.len) != 0)
+            continue;
+        *at = c->offset;
+        return c->conf == NGX_STREAM_SRV_CONF_OFFSET && (void *)c->set == setter;
+    }
+    return false;
+}
+
+static size_t
+measure(ngx_conf_t *cf)
+{
+    const ngx_stream_module_t *module = ngx_stream_proxy_module.ctx;
+    ngx_pool_t *pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, cf->log);
+    ngx_conf_t trial = *cf;
+    u_char *made;
+    size_t size = 0;
+
+    if (pool == NULL)
+        return 0;
+    trial.pool = pool;
+    made = module->create_srv_conf(&trial);
+    if (made != NULL && made >= (u_char *)pool && made < pool->d.last)
+        size = (size_t)(pool->d.last - made);
+    ngx_destroy_pool(pool);
+    return size;
+}
+
+const char *
+sb_stream_proxy_layout(ngx_conf_t *cf, sb_stream_main_conf_t *conf)
+{
+    struct {
+        const char *name;
+        void *setter;
+        ngx_uint_t *at;
+        size_t size;
+    } wanted[] = {{"proxy_connect_timeout", (void *)ngx_conf_set_msec_slot, &conf->at.connect_timeout, sizeof(ngx_msec_t)},
+                  {"proxy_timeout", (void *)ngx_conf_set_msec_slot, &conf->at.timeout, sizeof(ngx_msec_t)},
+                  {"proxy_ssl_verify", (void *)ngx_conf_set_flag_slot, &conf->at.ssl_verify, sizeof(ngx_flag_t)},
+                  {"proxy_ssl_session_reuse", (void *)ngx_conf_set_flag_slot, &conf->at.ssl_session_reuse, sizeof(ngx_flag_t)}};
+
+    conf->proxy_size = measure(cf);
+    if (conf->proxy_size == 0)
+        return "size of its configuration";
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        if (!find_directive(wanted[i].name, wanted[i].setter, wanted[i].at) || *wanted[i].at + wanted[i].size > conf->proxy_size)
+            return wanted[i].name;
+    return NULL;
+}
+
+static void
+set_msec(u_char *proxy, ngx_uint_t at, ngx_msec_t value)
+{
+    ngx_memcpy(proxy + at, &value, sizeof(value));
+}
+
+static void
+set_flag(u_char *proxy, ngx_uint_t at, ngx_flag_t value)
+{
+    ngx_memcpy(proxy + at, &value, sizeof(value));
+}
+
+/* nginx has one timeout between two operations either way: the service's read_timeout. */
+ngx_int_t
+sb_stream_proxy_configure(ngx_stream_session_t *s, const sb_stream_t *st)
+{
+    const sb_stream_main_conf_t *conf = ngx_stream_get_module_main_conf(s, ngx_stream_silverback_module);
+    bool tls = st->service->protocol == SB_PROTO_TLS && st->protocol != SB_PROTO_TLS_PASSTHROUGH;
+    ngx_uint_t index = ngx_stream_proxy_module.ctx_index;
+    void **srv_conf = ngx_palloc(s->connection->pool, ngx_stream_max_module * sizeof(*srv_conf));
+    u_char *proxy = ngx_palloc(s->connection->pool, conf->proxy_size);
+
+    if (srv_conf == NULL || proxy == NULL)
+        return NGX_ERROR;
+    ngx_memcpy(proxy, (tls ? conf->tls : conf->plain)[index], conf->proxy_size);
+    set_msec(proxy, conf->at.connect_timeout, st->service->conf->connect_timeout);
+    set_msec(proxy, conf->at.timeout, st->service->conf->read_timeout);
+    set_flag(proxy, conf->at.ssl_verify, st->service->conf->ssl_verify);
+    set_flag(proxy, conf->at.ssl_session_reuse, 1); /* its callbacks are where a connection's own settings are applied */
+    ngx_memcpy(srv_conf, s->srv_conf, ngx_stream_max_module * sizeof(*srv_conf));
+    srv_conf[index] = proxy;
+    s->srv_conf = srv_conf;
+    return NGX_OK;
+}
+
+/* ---- peers ---- */
+
+struct peer {
+    sb_stream_t *stream;
+    bool tried;
+};
+
+static ngx_int_t
+get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    struct peer *peer = data;
+    sb_stream_t *st = peer->stream;
+
+    if (peer->tried && !sb_stream_host.next(st))
+        return NGX_BUSY;
+    peer->tried = true;
+    pc->sockaddr = &st->addr.sa.any;
+    pc->socklen = st->addr.len;
+    pc->name = &st->name;
+    pc->cached = 0;
+    pc->connection = NULL;
+    return NGX_OK;
+}
+
+static void
+free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
+{
+    if (pc->tries != 0)
+        pc->tries--;
+}
+
+static ngx_int_t
+set_session(ngx_peer_connection_t *pc, void *data)
+{
+    const struct peer *peer = data;
+
+    return sb_stream_host.tls_apply(peer->stream, pc->connection->ssl->connection) ? NGX_OK : NGX_ERROR;
+}
+
+static void
+save_session(ngx_peer_connection_t *pc, void *data)
+{
+}
+
+ngx_int_t
+sb_stream_peer_init(ngx_stream_session_t *s, ngx_stream_upstream_srv_conf_t *us)
+{
+    sb_stream_t *st = sb_stream_of(s);
+    ngx_stream_upstream_t *u = s->upstream;
+    struct peer *peer = ngx_pcalloc(s->connection->pool, sizeof(*peer));
+
+    if (st == NULL || !st->prepared || peer == NULL)
+        return NGX_ERROR;
+    peer->stream = st;
+    u->peer.data = peer;
+    u->peer.get = get_peer;
+    u->peer.free = free_peer;
+    u->peer.set_session = set_session;
+    u->peer.save_session = save_session;
+    u->peer.tries = (ngx_uint_t)st->service->retries + 1;
+    u->ssl_name = sb_stream_host.server_name(st);
+    return NGX_OK;
+}
