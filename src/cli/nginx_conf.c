@@ -487,19 +487,22 @@ sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t *out)
 }
 
 void
-sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out)
+sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, const char *module, int depth, sb_buf_t *out)
 {
     const char *cert = sb_settings_str(s, "client_ssl_cert"), *key = sb_settings_str(s, "client_ssl_cert_key");
     char *own = sb_asprintf("%s/ssl/kong-default", sb_settings_str(s, "prefix")), *own_cert = sb_asprintf("%s.crt", own),
-         *own_key = sb_asprintf("%s.key", own);
+         *own_key = sb_asprintf("%s.key", own), *cert_name = sb_asprintf("%s_ssl_certificate", module),
+         *key_name = sb_asprintf("%s_ssl_certificate_key", module);
 
     if (sb_settings_bool(s, "client_ssl")) {
-        sb_nginx_default_quoted(s, prefix, "proxy_ssl_certificate", cert != NULL ? cert : own_cert, depth, out);
-        sb_nginx_default_quoted(s, prefix, "proxy_ssl_certificate_key", key != NULL ? key : own_key, depth, out);
+        sb_nginx_default_quoted(s, prefix, cert_name, cert != NULL ? cert : own_cert, depth, out);
+        sb_nginx_default_quoted(s, prefix, key_name, key != NULL ? key : own_key, depth, out);
     }
     free(own);
     free(own_cert);
     free(own_key);
+    free(cert_name);
+    free(key_name);
 }
 
 void

@@ -47,7 +47,7 @@ void sb_nginx_tls(const sb_settings_t *s, const char *kind, int depth, sb_buf_t 
  * that makes a location answer, which also answers what nginx itself refuses (malformed, too large …), in the interface's form. */
 void sb_nginx_api_server(const sb_settings_t *s, const char *kind, const char *handler, sb_buf_t *out);
 /* proxy_ssl_certificate and its key, from client_ssl…, for services that ask for one and have none of their own. */
-void sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, int depth, sb_buf_t *out);
+void sb_nginx_client_certificate(const sb_settings_t *s, const char *prefix, const char *module, int depth, sb_buf_t *out);
 /* set_real_ip_from: whose word on the client's address counts. */
 void sb_nginx_real_ip(const sb_settings_t *s, int depth, sb_buf_t *out);
 /* Whether there is a stream block; and the block (depth 0). */

@@ -52,6 +52,19 @@ lua_head(const sb_settings_t *s, sb_buf_t *out)
                      "    init_worker_by_lua_block { require(\"kong.silverback.runtime\").init_worker() }\n");
 }
 
+/* A directive of the proxy module and its twin of the grpc module. */
+static void
+service_default(const sb_settings_t *s, const char *what, const char *value, sb_buf_t *out)
+{
+    static const char *const kinds[] = {"proxy", "grpc"};
+    char name[64];
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        snprintf(name, sizeof(name), "%s_%s", kinds[i], what);
+        sb_nginx_default(s, "nginx_location_", name, value, 3, out);
+    }
+}
+
 /* What the exchange with services starts from; each service's own settings are laid over it. */
 static void
 service_lines(const sb_settings_t *s, sb_buf_t *out)
@@ -59,18 +72,22 @@ service_lines(const sb_settings_t *s, sb_buf_t *out)
     char *trusted = sb_nginx_trusted_file(s);
 
     sb_nginx_default(s, "nginx_location_", "proxy_http_version", "1.1", 3, out);
-    sb_nginx_default(s, "nginx_location_", "proxy_ssl_server_name", "on", 3, out);
+    service_default(s, "ssl_server_name", "on", out);
     if (trusted != NULL) {
-        sb_nginx_default(s, "nginx_location_", "proxy_ssl_trusted_certificate", trusted, 3, out);
-        sb_nginx_default(s, "nginx_location_", "proxy_ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), 3, out);
+        service_default(s, "ssl_trusted_certificate", trusted, out);
+        service_default(s, "ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), out);
     }
-    sb_nginx_client_certificate(s, "nginx_location_", 3, out);
+    sb_nginx_client_certificate(s, "nginx_location_", "proxy", 3, out);
+    sb_nginx_client_certificate(s, "nginx_location_", "grpc", 3, out);
     sb_nginx_line(out, 3, "proxy_pass_header Server");
     sb_nginx_line(out, 3, "proxy_pass_header Date");
     /* A service must not be able to send a request elsewhere inside the gateway. */
     sb_nginx_line(out, 3, "proxy_ignore_headers X-Accel-Redirect");
     sb_nginx_injected(s, "nginx_location_", 3, out);
     sb_nginx_line(out, 3, "proxy_pass https://silverback_upstream");
+    sb_nginx_line(out, 3, "grpc_set_header Host \"\"");
+    sb_nginx_line(out, 3, "grpc_set_header :authority $silverback_grpc_authority");
+    sb_nginx_line(out, 3, "grpc_pass $silverback_grpc"); /* the last: silverback_location takes its handler over */
     free(trusted);
 }
 

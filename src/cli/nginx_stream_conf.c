@@ -54,7 +54,7 @@ tls_server(const sb_settings_t *s, sb_buf_t *out)
         sb_nginx_default_quoted(s, "nginx_sproxy_", "proxy_ssl_trusted_certificate", trusted, 2, out);
         sb_nginx_default(s, "nginx_sproxy_", "proxy_ssl_verify_depth", sb_settings_str(s, "lua_ssl_verify_depth"), 2, out);
     }
-    sb_nginx_client_certificate(s, "nginx_sproxy_", 2, out);
+    sb_nginx_client_certificate(s, "nginx_sproxy_", "proxy", 2, out);
     sb_nginx_injected(s, "nginx_sproxy_", 2, out);
     sb_nginx_line(out, 2, "silverback_stream tls");
     sb_nginx_line(out, 2, "proxy_pass silverback_stream");

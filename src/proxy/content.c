@@ -84,7 +84,7 @@ static ngx_int_t
 go_on(sb_exchange_t *x, ngx_int_t rc)
 {
     if (rc == NGX_OK)
-        return sb_upstream_start(x);
+        return x->is_grpc ? sb_grpc_start(x) : sb_upstream_start(x);
     return x->r == x->r->main ? send_exit(x->ctx) : x->ctx->exit.status;
 }
 

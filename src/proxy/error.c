@@ -169,6 +169,8 @@ sb_error_choose(sb_ctx_t *ctx, bool nginx_page)
         return SB_ERROR_GRPC;
     if (accept.data != NULL)
         return from_accept(&(ngx_str_t){accept.len, (u_char *)accept.data}, SB_ERROR_JSON);
+    if (is_grpc(r))
+        return SB_ERROR_GRPC;
     if (nginx_page && r->headers_in.content_type != NULL)
         return from_content_type(&r->headers_in.content_type->value, sb_conf->error_default);
     return nginx_page ? sb_conf->error_default : SB_ERROR_JSON;

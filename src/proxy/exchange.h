@@ -19,13 +19,15 @@ typedef struct sb_try {
     uint16_t code; /* HTTP status of a failed try, 0: none */
 } sb_try_t;
 
+struct sb_grpc; /* grpc.c */
+
 struct sb_exchange {
     sb_ctx_t *ctx;
     ngx_http_request_t *r;
     void (*ready)(sb_exchange_t *x, ngx_int_t rc); /* after sb_exchange_prepare() gave NGX_AGAIN */
 
     /* where to */
-    bool tls;
+    bool tls, is_grpc;
     sb_ups_t *ups;      /* referenced; NULL: one host */
     sb_endpoint_t *own; /* a plugin's target, in own_pool */
     sb_pool_t *own_pool;
@@ -50,6 +52,8 @@ struct sb_exchange {
     ngx_int_t end;            /* how it ended: NGX_OK, or an error or status */
     ngx_chain_t *free, *busy; /* of the chunked request body */
 
+    struct sb_grpc *grpc; /* of an exchange by HTTP/2 */
+
     /* the answer's header */
     ngx_list_part_t *mark_part; /* where r->headers_out.headers ended before */
     ngx_uint_t mark_n;
@@ -65,7 +69,15 @@ void sb_exchange_release(sb_exchange_t *x);
 ngx_int_t sb_upstream_start(sb_exchange_t *x);
 /* The bytes that come next are the beginning of an answer's header. */
 void sb_upstream_expect_header(sb_exchange_t *x);
-/* upstream_request.c: u->create_request, and its head made again for another target. */
+/* The service's configuration of nginx's machinery, with what a plugin changed for this request. */
+ngx_http_upstream_conf_t *sb_upstream_conf(sb_ctx_t *ctx);
+/* grpc.c: the same for services that speak HTTP/2, the request made again for another target, and what our peer adds to the set-up. */
+ngx_int_t sb_grpc_start(sb_exchange_t *x);
+ngx_int_t sb_grpc_rebuild(sb_exchange_t *x);
+ngx_int_t sb_grpc_peer_init(sb_exchange_t *x);
+/* upstream_request.c: request line and headers for the service, in a buffer of its own; NULL without memory. */
+ngx_buf_t *sb_upstream_make_head(ngx_http_request_t *r);
+/* u->create_request, and its head made again for another target. */
 ngx_int_t sb_upstream_create_request(ngx_http_request_t *r);
 ngx_int_t sb_upstream_rebuild_head(ngx_http_request_t *r);
 void sb_upstream_request_init(void);

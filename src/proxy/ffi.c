@@ -358,7 +358,7 @@ sb_ffi_wants_capture(void *r)
     const sb_ctx_t *ctx = sb_ctx(r);
     const sb_lua_request_t *lua = ctx->lua;
 
-    if (ctx->exited || ctx->service == NULL || sb_upstream_is_websocket(r))
+    if (ctx->exited || ctx->service == NULL || sb_upstream_is_websocket(r) || sb_grpc_is(ctx))
         return 0;
     return (lua != NULL && lua->buffered) || (ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_RESPONSE)) != 0;
 }

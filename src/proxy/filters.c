@@ -70,6 +70,11 @@ static void
 from_service(ngx_http_request_t *r, sb_ctx_t *ctx)
 {
     ctx->source = SB_SOURCE_SERVICE;
+    if (ctx->exchange != NULL && ctx->exchange->is_grpc) {
+        if (ctx->lua_phases != 0)
+            ctx->exchange->headers = r->upstream->headers_in.headers;
+        return;
+    }
     if (r->upstream != NULL)
         r->upstream->headers_in.headers.part = r->headers_out.headers.part;
 }

@@ -7,14 +7,15 @@
  *         silverback_trusted FILE DEPTH;    authorities for services that are verified and name none
  *         server {
  *             silverback_proxy on;          gateway headers and error bodies for all that this server answers
- *             location / { silverback_location plain; proxy_pass https://silverback_upstream; … }
- *             location @silverback_lua { silverback_location lua; … Lua hooks … }
+ *             location / { proxy_pass https://silverback_upstream; grpc_pass $silverback_grpc; … silverback_location plain; }
+ *             location @silverback_lua { proxy_pass, grpc_pass … silverback_location lua; … Lua hooks … }
  *             error_page 494 = @silverback_494;
  *             location @silverback_494 { silverback_error 494; }
  *         server {
  *             location / { silverback_status; } the Status API
  *
- * proxy_pass in a location only makes the proxy module's directives apply there; the exchange is our own (upstream.c).
+ * proxy_pass in a location only makes the proxy module's directives apply there; the exchange is our own (upstream.c). grpc_pass does
+ * the same for its module's, and leaves its handler, which silverback_location takes over for grpc.c.
  */
 #include "proxy/out.h"
 #include "proxy/proxy_int.h"
@@ -312,6 +313,9 @@ set_location(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
     if (!lua && ngx_strcmp(value[1].data, "plain") != 0)
         return "takes \"plain\" or \"lua\"";
+    if (clcf->handler == NULL)
+        return "must stand after grpc_pass";
+    conf->grpc = clcf->handler;
     clcf->handler = sb_content_handler;
     conf->location[lua] = ((ngx_http_conf_ctx_t *)cf->ctx)->loc_conf;
     return NGX_CONF_OK;

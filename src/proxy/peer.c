@@ -81,19 +81,20 @@ find_cert(const sb_exchange_t *x)
     return c;
 }
 
-/* Connections with TLS are shared by those who would verify, name the server and show a certificate alike. data NULL: no memory. */
+/* Connections with TLS are shared by those who would verify, name the server and show a certificate alike; those that
+ * speak HTTP/2 speak nothing else. data NULL: no memory. */
 static sb_str_t
 kpool_key(const sb_exchange_t *x, char *buf, size_t size)
 {
     sb_str_t trust = x->ctx->service != NULL ? x->ctx->service->tls_own.pool_key : SB_STR("");
     const sb_tls_choice_t *choice = x->ctx->tls;
     const char *cert = x->cert != NULL ? x->cert->name : "";
-    size_t len = x->host.len + trust.len + strlen(cert) + 2 + 2 * NGX_INT_T_LEN;
+    size_t len = x->host.len + trust.len + strlen(cert) + 2 + 2 * NGX_INT_T_LEN + 3;
     u_char *text = len > size ? ngx_pnalloc(x->r->pool, len) : (u_char *)buf, *end;
 
     if (text == NULL)
         return (sb_str_t){NULL, 0};
-    end = ngx_slprintf(text, text + len, "%*s|%*s|%s", x->host.len, x->host.data, trust.len, trust.data, cert);
+    end = ngx_slprintf(text, text + len, "%s%*s|%*s|%s", x->is_grpc ? "h2|" : "", x->host.len, x->host.data, trust.len, trust.data, cert);
     if (choice != NULL)
         end = ngx_slprintf(end, text + len, "%d,%d", choice->verify, choice->depth);
     return (sb_str_t){(char *)text, (size_t)(end - text)};
@@ -111,11 +112,11 @@ is_private(const sb_exchange_t *x)
 static void
 find_kpool(sb_exchange_t *x)
 {
-    sb_str_t key = SB_STR("");
+    sb_str_t key = x->is_grpc ? SB_STR("h2") : SB_STR("");
     char buf[512];
 
     drop_kpool(x);
-    if (!x->tls && x->endpoint->literal) {
+    if (!x->tls && !x->is_grpc && x->endpoint->literal) {
         x->kpool = x->endpoint->pool;
         return;
     }
@@ -314,7 +315,8 @@ choose_destination(sb_exchange_t *x)
 
     x->tls = s != NULL && s->tls;
     if (ctx->upstream_scheme.len != 0)
-        x->tls = sb_str_eqc(ctx->upstream_scheme, "https");
+        x->tls = sb_str_eqc(ctx->upstream_scheme, "https") || sb_str_eqc(ctx->upstream_scheme, "grpcs");
+    x->is_grpc = sb_grpc_is(ctx);
     x->retries = ctx->retries >= 0 ? ctx->retries : s != NULL ? s->retries : 5;
     if (ctx->target_host.len != 0)
         use_plugin_target(x);
@@ -405,7 +407,7 @@ next_address(sb_exchange_t *x)
         }
         host_changes = use_endpoint(x, e);
         x->r->upstream->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};
-        return !host_changes || sb_upstream_rebuild_head(x->r) == NGX_OK;
+        return !host_changes || (x->is_grpc ? sb_grpc_rebuild(x) : sb_upstream_rebuild_head(x->r)) == NGX_OK;
     }
     return false;
 }
@@ -485,5 +487,5 @@ sb_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     u->peer.save_session = save_session;
     u->peer.tries = (ngx_uint_t)x->retries + 1;
     u->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};
-    return NGX_OK;
+    return x->is_grpc ? sb_grpc_peer_init(x) : NGX_OK;
 }

@@ -127,11 +127,12 @@ sb_rewrite_handler(ngx_http_request_t *r)
     return rc == NGX_AGAIN ? NGX_DONE : rc;
 }
 
-/* The answers of a service are only seen by response handlers after the chain's end, which Lua's driver reaches. */
+/* The answers of a service are only seen by response handlers after the chain's end, which Lua's driver reaches. A
+ * stream of messages is not gathered. */
 static bool
 wants_response_phase(const sb_ctx_t *ctx)
 {
-    return !ctx->exited && (ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_RESPONSE)) != 0;
+    return !ctx->exited && !sb_grpc_is(ctx) && (ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_RESPONSE)) != 0;
 }
 
 ngx_int_t

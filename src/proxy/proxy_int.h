@@ -78,6 +78,7 @@ typedef struct sb_conf {
     ngx_str_t trusted_file;           /* authorities for services that have none of their own; len 0: none */
     ngx_int_t trusted_depth;
     ngx_http_upstream_conf_t *proxy; /* the proxy module's configuration of location[0], template of each service's */
+    ngx_http_handler_pt grpc;        /* the grpc module's content handler */
 } sb_conf_t;
 extern sb_conf_t *sb_conf; /* of the cycle that this worker runs */
 
@@ -401,6 +402,10 @@ void sb_headers_in_clear(ngx_http_request_t *r, sb_str_t name);
 /* The headers that the service sent, as it sent them, captured or not; NULL: it has not answered. Kept only when Lua
  * takes part in the request. (upstream_header.c) */
 ngx_list_t *sb_service_headers(const sb_ctx_t *ctx);
+/* grpc.c: whether the service is spoken to in HTTP/2; what grpc_pass and the :authority header of the location are to be. */
+bool sb_grpc_is(const sb_ctx_t *ctx);
+sb_str_t sb_grpc_pass(const sb_ctx_t *ctx);
+sb_str_t sb_grpc_authority(const sb_ctx_t *ctx);
 /* Path sent upstream, without query, as of now: a plugin's or the computed one. Request memory. */
 sb_str_t sb_upstream_path(sb_ctx_t *ctx);
 /* Whether the peer's address (before real-ip) is one of trusted_ips. */

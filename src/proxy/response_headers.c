@@ -6,6 +6,7 @@
 
 #define SERVER "kong/" SB_KONG_VERSION
 #define VIA    "1.1 " SERVER
+#define VIA_2  "2 " SERVER
 
 /* A static name and a value in request memory, without copying either. */
 static ngx_table_elt_t *
@@ -37,20 +38,22 @@ find_via(ngx_http_request_t *r)
     return NULL;
 }
 
+/* The version is that of the exchange with the service. */
 static void
-add_via(ngx_http_request_t *r)
+add_via(ngx_http_request_t *r, const sb_ctx_t *ctx)
 {
+    const char *via = ctx->exchange != NULL && ctx->exchange->is_grpc ? VIA_2 : VIA;
     ngx_table_elt_t *old = find_via(r);
     u_char *text;
 
     if (old == NULL) {
-        ADD(r, "Via", "via", (u_char *)VIA, sizeof(VIA) - 1);
+        ADD(r, "Via", "via", (u_char *)via, strlen(via));
         return;
     }
-    text = ngx_pnalloc(r->pool, old->value.len + 2 + sizeof(VIA) - 1);
+    text = ngx_pnalloc(r->pool, old->value.len + 2 + strlen(via));
     if (text == NULL)
         return;
-    old->value.len = (size_t)(ngx_sprintf(text, "%V, " VIA, &old->value) - text);
+    old->value.len = (size_t)(ngx_sprintf(text, "%V, %s", &old->value, via) - text);
     old->value.data = text;
 }
 
@@ -102,7 +105,7 @@ service_headers(ngx_http_request_t *r, sb_ctx_t *ctx, uint32_t bits)
     ngx_msec_int_t waited = (ngx_msec_int_t)(ctx->header_start - ctx->balancer_end);
 
     if ((bits & SB_H_VIA) != 0)
-        add_via(r);
+        add_via(r, ctx);
     if ((bits & SB_H_UPSTREAM_LATENCY) != 0)
         ADD_NUMBER(r, "X-Kong-Upstream-Latency", "x-kong-upstream-latency", (ngx_uint_t)ngx_max(waited, 0));
     if ((bits & SB_H_PROXY_LATENCY) != 0)

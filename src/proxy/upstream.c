@@ -45,9 +45,8 @@ abort_request(ngx_http_request_t *r)
 {
 }
 
-/* The service's configuration, with what a plugin changed for this request. */
-static ngx_http_upstream_conf_t *
-conf_of(sb_ctx_t *ctx)
+ngx_http_upstream_conf_t *
+sb_upstream_conf(sb_ctx_t *ctx)
 {
     ngx_http_upstream_conf_t *base = ctx->service != NULL ? ctx->service->conf : sb_conf->proxy, *own;
 
@@ -78,7 +77,7 @@ set_up(sb_exchange_t *x)
         return NGX_ERROR;
     sb_upstream_header_mark(x);
     u = r->upstream;
-    u->conf = conf_of(ctx);
+    u->conf = sb_upstream_conf(ctx);
     u->ssl = x->tls;
     u->schema = x->tls ? (ngx_str_t)ngx_string("https://") : (ngx_str_t)ngx_string("http://");
     u->output.tag = (ngx_buf_tag_t)&ngx_http_silverback_module;

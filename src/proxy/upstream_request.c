@@ -512,8 +512,8 @@ head_room(struct head *h)
            h->proto.len + h->host.len + h->port.len + h->path.len + h->prefix.len + h->r->connection->addr_text.len + h->len_via;
 }
 
-static ngx_buf_t *
-make_head(ngx_http_request_t *r)
+ngx_buf_t *
+sb_upstream_make_head(ngx_http_request_t *r)
 {
     struct head h = {.r = r, .ctx = sb_ctx(r)};
     ngx_buf_t *b;
@@ -530,7 +530,8 @@ make_head(ngx_http_request_t *r)
     b->last = write_passed(&h, b->last);
     b->last = PUT(b->last, "\r\n");
     path = b->pos + r->method_name.len + 1;
-    r->upstream->uri = (ngx_str_t){(size_t)((u_char *)memchr(path, ' ', (size_t)(b->last - path)) - path), path};
+    if (r->upstream != NULL)
+        r->upstream->uri = (ngx_str_t){(size_t)((u_char *)memchr(path, ' ', (size_t)(b->last - path)) - path), path};
     return b;
 }
 
@@ -557,7 +558,7 @@ ngx_int_t
 sb_upstream_create_request(ngx_http_request_t *r)
 {
     ngx_http_upstream_t *u = r->upstream;
-    ngx_buf_t *b = make_head(r);
+    ngx_buf_t *b = sb_upstream_make_head(r);
     ngx_chain_t *head = b != NULL ? ngx_alloc_chain_link(r->pool) : NULL, *body = u->request_bufs;
 
     if (head == NULL)
@@ -578,7 +579,7 @@ sb_upstream_create_request(ngx_http_request_t *r)
 ngx_int_t
 sb_upstream_rebuild_head(ngx_http_request_t *r)
 {
-    ngx_buf_t *b = make_head(r);
+    ngx_buf_t *b = sb_upstream_make_head(r);
 
     if (b == NULL)
         return NGX_ERROR;

@@ -23,6 +23,8 @@ read_scheme(sb_ctx_t *ctx)
 {
     if (ctx->upstream_scheme.len != 0 || ctx->service == NULL)
         return ctx->upstream_scheme;
+    if (sb_grpc_is(ctx))
+        return ctx->service->tls ? SB_STR("grpcs") : SB_STR("grpc");
     return ctx->service->tls ? SB_STR("https") : SB_STR("http");
 }
 
@@ -34,8 +36,20 @@ read_host(sb_ctx_t *ctx)
     return ctx->service->endpoint.host_port;
 }
 
-static const read_pt readers[] = {read_id, read_uri, read_scheme, read_host};
-enum { V_ID, V_URI, V_SCHEME, V_HOST };
+static sb_str_t
+read_grpc_pass(sb_ctx_t *ctx)
+{
+    return sb_grpc_pass(ctx);
+}
+
+static sb_str_t
+read_grpc_authority(sb_ctx_t *ctx)
+{
+    return sb_grpc_authority(ctx);
+}
+
+static const read_pt readers[] = {read_id, read_uri, read_scheme, read_host, read_grpc_pass, read_grpc_authority};
+enum { V_ID, V_URI, V_SCHEME, V_HOST, V_GRPC_PASS, V_GRPC_AUTHORITY };
 
 static ngx_int_t
 get_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
@@ -87,6 +101,8 @@ static ngx_http_variable_t variables[] = {
     {ngx_string("upstream_uri"), set_variable, get_variable, V_URI, NGX_HTTP_VAR_CHANGEABLE | NGX_HTTP_VAR_NOCACHEABLE, 0},
     {ngx_string("upstream_scheme"), set_variable, get_variable, V_SCHEME, NGX_HTTP_VAR_CHANGEABLE | NGX_HTTP_VAR_NOCACHEABLE, 0},
     {ngx_string("upstream_host"), set_variable, get_variable, V_HOST, NGX_HTTP_VAR_CHANGEABLE | NGX_HTTP_VAR_NOCACHEABLE, 0},
+    {ngx_string("silverback_grpc"), NULL, get_variable, V_GRPC_PASS, NGX_HTTP_VAR_NOCACHEABLE, 0},
+    {ngx_string("silverback_grpc_authority"), NULL, get_variable, V_GRPC_AUTHORITY, NGX_HTTP_VAR_NOCACHEABLE, 0},
 };
 
 ngx_int_t
