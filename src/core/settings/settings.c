@@ -26,8 +26,8 @@ static const struct {
     bool effective;
 } dynamic_prefixes[] = {
     {"nginx_main_", true},     {"nginx_events_", true}, {"nginx_http_", true},  {"nginx_upstream_", true}, {"nginx_proxy_", true},
-    {"nginx_location_", true}, {"nginx_status_", true}, {"nginx_admin_", true}, {"nginx_stream_", true},  {"nginx_supstream_", true},
-    {"nginx_sproxy_", true},  {"nginx_wasm_", false},  {"vault_", false},      {"pluginserver_", false},
+    {"nginx_location_", true}, {"nginx_status_", true}, {"nginx_admin_", true}, {"nginx_stream_", true},   {"nginx_supstream_", true},
+    {"nginx_sproxy_", true},   {"nginx_wasm_", false},  {"vault_", false},      {"pluginserver_", false},
 };
 
 static int

@@ -6,14 +6,14 @@
 #include "proxy/stream/stream.h"
 
 static bool
-set_address(sb_stream_t *s, const sb_addr_t *addr, uint16_t port)
+set_address(sb_stream_t *s, const sb_addr_t *addr, uint16_t port) /* an SRV record's own port counts */
 {
     u_char *text = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
 
     if (text == NULL)
         return false;
     s->addr = *addr;
-    ngx_inet_set_port(&s->addr.sa.any, port);
+    ngx_inet_set_port(&s->addr.sa.any, addr->port != 0 ? addr->port : port);
     s->name.data = text;
     s->name.len = ngx_sock_ntop(&s->addr.sa.any, s->addr.len, text, NGX_SOCKADDR_STRLEN, 1);
     return true;
