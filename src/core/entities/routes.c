@@ -169,6 +169,15 @@ check_expression(const void *entity, const char **field, char *buf, size_t bufle
     return why;
 }
 
+/* A row of checks, in the flavour that has expressions. */
+#define EXPRESSION                                                                                                                         \
+    {                                                                                                                                      \
+        .kind = SB_CHECK_CUSTOM,                                                                                                           \
+        .fields = SB_LIST("id", "protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", "headers", "expression",      \
+                          "regex_priority", "priority"),                                                                                   \
+        .custom = check_expression, .run_with_missing_fields = true                                                                        \
+    }
+
 static const struct sb_entity_check checks[] = {
     {.kind = SB_CHECK_CUSTOM, .fields = SB_LIST("path_handling"), .custom = warn_of_v1},
     {.kind = SB_CHECK_CONDITIONAL,
@@ -177,11 +186,6 @@ static const struct sb_entity_check checks[] = {
      .then_field = "snis",
      .then_match = SB_ROW(.len_eq = 0, .len_eq_set = 1),
      .then_err = "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"},
-    {.kind = SB_CHECK_CUSTOM,
-     .fields = SB_LIST("id", "protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", "headers", "expression",
-                       "regex_priority", "priority"),
-     .custom = check_expression,
-     .run_with_missing_fields = true},
     {.kind = SB_CHECK_END},
 };
 
@@ -247,6 +251,7 @@ static const struct sb_entity_check grpc_checks[] = {
 static const struct sb_entity_check grpc_expressions_checks[] = {
     ONE_OF_LISTS("grpcs", "grpc", SB_LIST("hosts", "headers", "paths", "snis", "expression"),
                  SB_LIST("hosts", "headers", "paths", "expression")),
+    EXPRESSION,
     {.kind = SB_CHECK_END},
 };
 static const struct sb_entity_check http_checks[] = {
@@ -256,6 +261,7 @@ static const struct sb_entity_check http_checks[] = {
 static const struct sb_entity_check http_expressions_checks[] = {
     ONE_OF_LISTS("https", "http", SB_LIST("methods", "hosts", "headers", "paths", "snis", "expression"),
                  SB_LIST("methods", "hosts", "headers", "paths", "expression")),
+    EXPRESSION,
     {.kind = SB_CHECK_END},
 };
 static const struct sb_entity_check stream_checks[] = {
@@ -264,6 +270,7 @@ static const struct sb_entity_check stream_checks[] = {
 };
 static const struct sb_entity_check stream_expressions_checks[] = {
     STREAM_LISTS(SB_LIST("sources", "destinations", "snis", "expression"), SB_LIST("snis", "expression")),
+    EXPRESSION,
     {.kind = SB_CHECK_END},
 };
 
