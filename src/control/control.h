@@ -74,6 +74,13 @@ ngx_int_t sb_logs_init(ngx_conf_t *cf);
 /* In a worker, before the first connection: the error log. */
 void sb_logs_start(ngx_cycle_t *cycle);
 
+/* --- health.c: active health checks --- */
+
+/* Once the node is open. Both outlive the checks. */
+void sb_health_checks_start(const sb_settings_t *settings, sb_runtime_t *rt);
+/* When the worker begins to exit: another takes over. Harmless when they were never started. */
+void sb_health_checks_stop(void);
+
 /* --- status.c: figures for GET /status and / --- */
 
 /* For GET /: "LuaJIT 2.1…"; static text, set by the Lua bridge before sb_node_start(). */

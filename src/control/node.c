@@ -174,6 +174,7 @@ close_node(void)
     if (node.state == SB_NODE_CLOSED)
         return;
     node.state = SB_NODE_CLOSED;
+    sb_health_checks_stop();
     if (node.hand_over_timer.timer_set)
         ngx_del_timer(&node.hand_over_timer);
     if (node.opener_running) {
@@ -249,6 +250,7 @@ on_opened(sb_loop_task_t *task)
     node.store = NULL;
     node.state = SB_NODE_READY;
     submit_waiting();
+    sb_health_checks_start(node.settings, node.rt);
     sb_log(SB_LOG_NOTICE, "control is ready");
     tell_ready();
 }
@@ -285,6 +287,7 @@ on_hand_over_timer(ngx_event_t *ev)
 static void
 on_exiting(void)
 {
+    sb_health_checks_stop();
     node.exit_began = ngx_current_msec;
     ngx_add_timer(&node.hand_over_timer, 1);
 }

@@ -79,8 +79,9 @@ resolve(uint64_t id, json_t *names)
 {
     struct asking *a = sb_calloc(sizeof(*a));
 
-    if (all.next == NULL)
+    if (all.next == NULL) { /* a macro of two statements */
         ngx_queue_init(&all);
+    }
     a->id = id;
     a->names = json_incref(names);
     a->found = json_object();

@@ -6,7 +6,7 @@
 #ifndef SB_PROXY_EXCHANGE_H
 #define SB_PROXY_EXCHANGE_H
 
-#include "proxy/keepalive.h"
+#include "proxy/ups.h"
 
 /* One attempt, as logs list it. */
 typedef struct sb_try {
@@ -32,7 +32,10 @@ struct sb_exchange {
     sb_endpoint_t *own; /* a plugin's target, in own_pool */
     sb_pool_t *own_pool;
     const sb_endpoint_t *endpoint;
-    uint64_t *tried;   /* bits of targets, with ups */
+    sb_peers_t *peers;  /* of ups, referenced; what picked and tried count in */
+    int picked;         /* the address of this try, until the balancer was told its end; -1: none */
+    uint64_t *tried;    /* bits of addresses tried before; NULL: none yet */
+    uint32_t hash;      /* what the address is picked by */
     sb_addr_t addr;    /* of this try, with port */
     ngx_str_t name;    /* "ip:port" */
     sb_kpool_t *kpool; /* referenced when kpool_own */
@@ -40,8 +43,6 @@ struct sb_exchange {
     struct sb_tls_cert *cert; /* the upstream entity's, shown when asked for one; referenced. NULL: the service's or the location's */
     sb_str_t host;            /* the Host header sent */
     int retries;
-    size_t picks;    /* targets looked at before the first try */
-    const char *why; /* what kept the last of them from having an address */
     sb_query_t query;
     sb_try_t first, *last; /* first: the list's head; last NULL: none yet */
 

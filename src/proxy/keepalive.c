@@ -85,6 +85,13 @@ free_kpool(sb_kpool_t *pool)
     free(pool);
 }
 
+sb_kpool_t *
+sb_kpool_ref(sb_kpool_t *pool)
+{
+    pool->refs++;
+    return pool;
+}
+
 void
 sb_kpool_unref(sb_kpool_t *pool)
 {

@@ -12,6 +12,7 @@ typedef struct sb_kpool sb_kpool_t;
 
 /* The pool of an address (with port) and key: "" for plain connections. A reference for the caller. */
 sb_kpool_t *sb_kpool_get(const struct sockaddr *sa, socklen_t len, sb_str_t key);
+sb_kpool_t *sb_kpool_ref(sb_kpool_t *pool);
 void sb_kpool_unref(sb_kpool_t *pool);
 /* A parked connection becomes pc's. false: there is none. */
 bool sb_kpool_take(sb_kpool_t *pool, ngx_peer_connection_t *pc);

@@ -1,10 +1,15 @@
 /*
  * Which address an exchange goes to. Before the exchange starts the first one is chosen, because the Host header may depend on it and a
- * name may have to be resolved first; nginx then asks for it through peer.get, and for others when a try failed. A target that was
+ * name may have to be resolved first; nginx then asks for it through peer.get, and for others when a try failed. An address that was
  * tried is not tried again while there are others.
+ *
+ * With an upstream entity its balancer picks (x->picked is an index in x->peers), and is told how each try ended; so is the health of the
+ * address, where the upstream judges its traffic.
  */
 #include "proxy/exchange.h"
 #include "proxy/tls.h"
+
+#include <math.h>
 
 /* ---- choosing ---- */
 
@@ -131,77 +136,20 @@ find_kpool(sb_exchange_t *x)
     x->kpool_own = true;
 }
 
-enum resolved { RESOLVED, FAILED, PENDING, UNHEALTHY };
-
-/* The next address of a name that is healthy; NULL: none. Only targets of an upstream have a health. */
-static const sb_addr_t *
-healthy_address(const sb_exchange_t *x, const sb_endpoint_t *e, sb_addrs_t *addrs)
-{
-    for (uint32_t i = 0; i < addrs->n; i++) {
-        const sb_addr_t *addr = sb_addrs_next(addrs);
-
-        if (x->ups == NULL || sb_endpoint_is_up(e, addr))
-            return addr;
-    }
-    return NULL;
-}
-
-static enum resolved
-use_addresses(sb_exchange_t *x, const sb_endpoint_t *e, sb_addrs_t *addrs)
-{
-    const sb_addr_t *addr = healthy_address(x, e, addrs);
-
-    if (addr == NULL)
-        return UNHEALTHY;
-    set_address(x, addr, addr->port != 0 ? addr->port : e->port);
-    return RESOLVED;
-}
-
-/* An address of the endpoint, from memory. */
-static enum resolved
-resolve(sb_exchange_t *x, const sb_endpoint_t *e, const char **why)
-{
-    sb_addrs_t *addrs;
-
-    if (e->literal) {
-        if (x->ups != NULL && !sb_endpoint_is_up(e, NULL))
-            return UNHEALTHY;
-        x->addr = e->addr;
-        x->name = e->text;
-        return RESOLVED;
-    }
-    switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, why)) {
-    case SB_OK:
-        return use_addresses(x, e, addrs);
-    case SB_AGAIN:
-        return PENDING;
-    default:
-        return FAILED;
-    }
-}
-
-/* Whether the Host header is another one than before. */
-static bool
+static void
 use_endpoint(sb_exchange_t *x, const sb_endpoint_t *e)
 {
-    sb_str_t before = x->host;
-
     x->endpoint = e;
     x->host = host_header(x);
     find_kpool(x);
     x->prepared = true;
-    return !sb_str_eq(before, x->host);
 }
 
-static const sb_endpoint_t *
-pick_target(sb_exchange_t *x)
+static void
+use_literal(sb_exchange_t *x, const sb_endpoint_t *e)
 {
-    int i = x->ups->balancer != NULL ? sb_balancer_pick(x->ups->balancer, x->tried) : -1;
-
-    if (i < 0)
-        return NULL;
-    x->tried[i / 64] |= 1ull << (i % 64);
-    return &x->ups->targets[i];
+    x->addr = e->addr;
+    x->name = e->text;
 }
 
 static ngx_int_t
@@ -212,16 +160,107 @@ fail(sb_exchange_t *x, int status, const char *message)
 }
 
 static ngx_int_t
-fail_name(sb_exchange_t *x, const char *why)
+fail_name(sb_exchange_t *x, sb_str_t name, const char *why)
 {
-    ngx_log_error(NGX_LOG_ERR, x->r->connection->log, 0, "name resolution failed for %*s: %s", x->endpoint->host.len,
-                  x->endpoint->host.data, why);
+    ngx_log_error(NGX_LOG_ERR, x->r->connection->log, 0, "name resolution failed for %*s: %s", name.len, name.data, why);
     if (strstr(why, "name error") != NULL || strstr(why, "empty record") != NULL)
         return fail(x, 503, "name resolution failed");
     return fail(x, 500, why);
 }
 
-static ngx_int_t prepare_target(sb_exchange_t *x);
+/* ---- an upstream's targets ---- */
+
+/* Tells the balancer how the try ended; see sb_balancer_done(). */
+static void
+end_pick(sb_exchange_t *x, double latency_ms)
+{
+    if (x->picked >= 0)
+        sb_balancer_done(x->peers->balancer, x->picked, (uint64_t)ngx_current_msec, latency_ms);
+    x->picked = -1;
+}
+
+/* Picks another address. false: there is none. */
+static bool
+pick(sb_exchange_t *x)
+{
+    const sb_peer_t *p;
+
+    sb_peers_follow_health(x->ups, x->peers);
+    if (x->peers->serves)
+        x->picked = sb_balancer_pick(x->peers->balancer, x->hash, x->tried);
+    if (x->picked < 0)
+        return false;
+    p = &x->peers->items[x->picked];
+    if (p->target->literal)
+        use_literal(x, p->target);
+    else
+        set_address(x, p->addr, p->addr->port != 0 ? p->addr->port : p->target->port);
+    use_endpoint(x, p->target);
+    return true;
+}
+
+/* A try with the address has failed: others first from now on. */
+static void
+note_tried(sb_exchange_t *x, int index)
+{
+    if (x->tried == NULL)
+        x->tried = ngx_pcalloc(x->r->pool, (x->peers->n / 64 + 1) * sizeof(*x->tried));
+    if (x->tried != NULL)
+        x->tried[index / 64] |= 1ull << (index % 64);
+}
+
+static ngx_int_t
+prepare_target(sb_exchange_t *x)
+{
+    const sb_endpoint_t *pending;
+    sb_peers_t *peers = sb_ups_peers(x->ups, &pending);
+
+    if (peers->n == 0 && pending != NULL) {
+        sb_resolver_start(pending->host.data, pending->host.len, &x->query);
+        return NGX_AGAIN;
+    }
+    if (peers->n == 0 && x->ups->why != NULL)
+        return fail_name(x, x->ctx->service != NULL ? x->ctx->service->endpoint.host : x->ctx->target_host, x->ups->why);
+    x->peers = sb_peers_ref(peers);
+    if (sb_balancer_hashes(peers->balancer))
+        x->hash = sb_hash_request(x->ups, x->ctx, x->r);
+    return pick(x) ? NGX_OK : fail(x, 503, "failure to get a peer from the ring-balancer");
+}
+
+/* ---- one host ---- */
+
+static void
+use_addresses(sb_exchange_t *x, sb_addrs_t *addrs)
+{
+    const sb_addr_t *addr = sb_addrs_next(addrs);
+
+    set_address(x, addr, addr->port != 0 ? addr->port : x->endpoint->port);
+    use_endpoint(x, x->endpoint);
+}
+
+static ngx_int_t
+prepare_host(sb_exchange_t *x)
+{
+    const sb_endpoint_t *e = x->endpoint;
+    const char *why = "";
+    sb_addrs_t *addrs;
+
+    if (e->literal) {
+        use_literal(x, e);
+        use_endpoint(x, e);
+        return NGX_OK;
+    }
+    switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why)) {
+    case SB_OK:
+        use_addresses(x, addrs);
+        return NGX_OK;
+    case SB_AGAIN:
+        sb_resolver_start(e->host.data, e->host.len, &x->query);
+        return NGX_AGAIN;
+    default:
+        return fail_name(x, e->host, why);
+    }
+}
 
 static void
 on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
@@ -229,63 +268,15 @@ on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
     sb_exchange_t *x = q->data;
     ngx_int_t rc = NGX_OK;
 
-    if (addrs != NULL && use_addresses(x, x->endpoint, addrs) == RESOLVED) {
-        use_endpoint(x, x->endpoint);
-    } else if (x->ups != NULL) {
-        x->why = addrs == NULL ? why : x->why;
+    if (x->ups != NULL) {
         rc = prepare_target(x);
         if (rc == NGX_AGAIN)
             return;
-    } else
-        rc = fail_name(x, why);
+    } else if (addrs != NULL)
+        use_addresses(x, addrs);
+    else
+        rc = fail_name(x, x->endpoint->host, why);
     x->ready(x, rc);
-}
-
-/* Targets one after the other until one has an address that is healthy, each at most once. */
-static ngx_int_t
-prepare_target(sb_exchange_t *x)
-{
-    const char *why = "";
-
-    while (sb_ups_serves(x->ups) && x->picks++ < x->ups->n) {
-        const sb_endpoint_t *e = pick_target(x);
-        if (e == NULL)
-            break;
-        x->endpoint = e;
-        switch (resolve(x, e, &why)) {
-        case RESOLVED:
-            use_endpoint(x, e);
-            return NGX_OK;
-        case PENDING:
-            sb_resolver_start(e->host.data, e->host.len, &x->query);
-            return NGX_AGAIN;
-        case FAILED:
-            x->why = why;
-            break;
-        case UNHEALTHY:
-            break;
-        }
-    }
-    if (x->why != NULL)
-        return fail_name(x, x->why);
-    return fail(x, 503, "failure to get a peer from the ring-balancer");
-}
-
-static ngx_int_t
-prepare_host(sb_exchange_t *x)
-{
-    const char *why = "";
-
-    switch (resolve(x, x->endpoint, &why)) {
-    case RESOLVED:
-        use_endpoint(x, x->endpoint);
-        return NGX_OK;
-    case PENDING:
-        sb_resolver_start(x->endpoint->host.data, x->endpoint->host.len, &x->query);
-        return NGX_AGAIN;
-    default:
-        return fail_name(x, why);
-    }
 }
 
 /* A plugin's target: a name may again be that of an upstream entity. */
@@ -322,9 +313,7 @@ choose_destination(sb_exchange_t *x)
         use_plugin_target(x);
     else
         x->ups = sb_ups_ref(sb_service_ups(s));
-    if (x->ups != NULL)
-        x->tried = ngx_pcalloc(x->r->pool, (x->ups->n / 64 + 1) * sizeof(*x->tried));
-    else if (x->endpoint == NULL && s != NULL && ctx->target_host.len == 0)
+    if (x->ups == NULL && x->endpoint == NULL && s != NULL && ctx->target_host.len == 0)
         x->endpoint = &s->endpoint;
 }
 
@@ -334,10 +323,11 @@ sb_exchange_prepare(sb_exchange_t *x)
     if (x->query.done == NULL) {
         x->query.done = on_resolved;
         x->query.data = x;
+        x->picked = -1;
         choose_destination(x);
     }
     if (x->ups != NULL)
-        return x->tried != NULL ? prepare_target(x) : fail(x, 500, "An unexpected error occurred");
+        return prepare_target(x);
     if (x->endpoint == NULL)
         return fail(x, 503, "failure to get a peer from the ring-balancer");
     return prepare_host(x);
@@ -355,6 +345,8 @@ sb_exchange_release(sb_exchange_t *x)
         sb_endpoint_clear(x->own);
         sb_pool_free(x->own_pool);
     }
+    end_pick(x, -1);
+    sb_peers_unref(x->peers);
     sb_ups_unref(x->ups);
 }
 
@@ -388,28 +380,30 @@ end_try(sb_exchange_t *x)
     x->ctx->balancer_end = ngx_current_msec;
 }
 
+/* Another address of the host; the one that it had when the resolver has forgotten the name. */
+static void
+next_of_host(sb_exchange_t *x)
+{
+    const sb_endpoint_t *e = x->endpoint;
+    const char *why;
+    sb_addrs_t *addrs;
+
+    if (!e->literal && sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why) == SB_OK)
+        use_addresses(x, addrs);
+}
+
 /* Another address for another try. Names are taken from memory only: this cannot wait. */
 static bool
 next_address(sb_exchange_t *x)
 {
-    const sb_endpoint_t *e = x->endpoint;
-    const char *why;
-    bool host_changes;
+    sb_str_t before = x->host;
 
-    /* Twice around: an untried target may turn out to be unhealthy, and then a tried one comes again. */
-    for (size_t i = 0; i < (x->ups != NULL ? 2 * x->ups->n : 1); i++) {
-        if (x->ups != NULL && (e = pick_target(x)) == NULL)
-            return false;
-        if (resolve(x, e, &why) != RESOLVED) {
-            if (x->ups == NULL)
-                return true; /* the address that it had */
-            continue;
-        }
-        host_changes = use_endpoint(x, e);
-        x->r->upstream->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};
-        return !host_changes || (x->is_grpc ? sb_grpc_rebuild(x) : sb_upstream_rebuild_head(x->r)) == NGX_OK;
-    }
-    return false;
+    if (x->ups == NULL)
+        next_of_host(x);
+    else if (!pick(x))
+        return false;
+    x->r->upstream->ssl_name = (ngx_str_t){x->host.len, (u_char *)x->host.data};
+    return sb_str_eq(before, x->host) || (x->is_grpc ? sb_grpc_rebuild(x) : sb_upstream_rebuild_head(x->r)) == NGX_OK;
 }
 
 static ngx_int_t
@@ -430,12 +424,87 @@ get_peer(ngx_peer_connection_t *pc, void *data)
     return x->kpool != NULL && sb_kpool_take(x->kpool, pc) ? NGX_DONE : NGX_OK;
 }
 
+/* ---- how a try ended ---- */
+
+static bool
+timed_out(const ngx_peer_connection_t *pc)
+{
+    return pc->connection != NULL && (pc->connection->read->timedout || pc->connection->write->timedout);
+}
+
+static bool
+has_status(const uint64_t bits[16], ngx_uint_t status)
+{
+    return status < 1024 && (bits[status / 64] >> (status % 64) & 1) != 0;
+}
+
+/* What the end of a try says about the address. false: nothing. */
+static bool
+judge(const sb_passive_t *p, const ngx_peer_connection_t *pc, ngx_uint_t state, ngx_uint_t status, enum sb_health_kind *kind)
+{
+    if ((state & NGX_PEER_FAILED) != 0)
+        *kind = timed_out(pc) ? SB_HEALTH_TIMEOUT : SB_HEALTH_TCP_FAILURE;
+    else if (status == NGX_HTTP_GATEWAY_TIME_OUT)
+        *kind = SB_HEALTH_TIMEOUT;
+    else if (has_status(p->unhealthy, status))
+        *kind = SB_HEALTH_HTTP_FAILURE;
+    else if (has_status(p->healthy, status))
+        *kind = SB_HEALTH_SUCCESS;
+    else
+        return false;
+    return true;
+}
+
+static void
+report_health(const sb_exchange_t *x, const ngx_peer_connection_t *pc, ngx_uint_t state)
+{
+    const sb_peer_t *p = &x->peers->items[x->picked];
+    const sb_passive_t *passive = &x->ups->passive;
+    enum sb_health_kind kind;
+
+    if (!judge(passive, pc, state, x->r->upstream->headers_in.status_n, &kind))
+        return;
+    if (sb_health_report(&sb_worker.rt->health, &p->target->target, p->health_key, kind, &passive->limits))
+        ngx_log_error(NGX_LOG_WARN, x->r->connection->log, 0, "target %*s (%V) is %s by its traffic", p->target->host_port.len,
+                      p->target->host_port.data, &x->name, kind == SB_HEALTH_SUCCESS ? "healthy" : "unhealthy");
+}
+
+/* Until the connection stood, and from its beginning until the answer's end. */
+static double
+latency_of(const ngx_http_upstream_t *u, ngx_uint_t state)
+{
+    const ngx_http_upstream_state_t *s = u->state;
+
+    if ((state & NGX_PEER_FAILED) != 0)
+        return INFINITY;
+    if (u->headers_in.status_n == 0 || s == NULL || s->response_time == (ngx_msec_t)-1)
+        return -1;
+    return (double)s->response_time + (s->connect_time != (ngx_msec_t)-1 ? (double)s->connect_time : 0);
+}
+
+/* Of a try with an upstream's address. That a kept connection has died meanwhile says nothing about the address: it is not avoided. */
+static void
+end_try_of_target(sb_exchange_t *x, const ngx_peer_connection_t *pc, ngx_uint_t state)
+{
+    bool just_old = (state & NGX_PEER_FAILED) != 0 && pc->cached && !timed_out(pc);
+    int index = x->picked;
+
+    if (index < 0)
+        return;
+    if (x->ups->passive.on && !just_old)
+        report_health(x, pc, state);
+    end_pick(x, just_old ? -1 : latency_of(x->r->upstream, state));
+    if (state != 0 && !just_old)
+        note_tried(x, index);
+}
+
 static void
 free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 {
     sb_exchange_t *x = data;
     ngx_http_upstream_t *u = x->r->upstream;
 
+    end_try_of_target(x, pc, state);
     if (x->kpool != NULL && pc->connection != NULL)
         sb_kpool_put(x->kpool, pc, u, state);
     if ((state & (NGX_PEER_FAILED | NGX_PEER_NEXT)) != 0 && x->last != NULL) {

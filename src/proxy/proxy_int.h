@@ -215,26 +215,10 @@ typedef struct sb_endpoint {
     ngx_str_t text;        /* "ip:port" as logs name it */
     struct sb_kpool *pool; /* idle connections to it; referenced */
     sb_uuid_t target;      /* of an upstream's target: what its addresses' health is kept under */
-    uint64_t health_key;   /* of a literal target */
     uint32_t weight;       /* of a target */
 } sb_endpoint_t;
 
-/* An upstream entity: a host name that stands for targets. */
-typedef struct sb_ups {
-    sb_node_t node; /* in the table of upstreams, until stale */
-    uint32_t refs;
-    bool stale;
-    sb_str_t host_header; /* len 0: none */
-    bool has_cert;        /* shown to targets whose service has no certificate of its own: */
-    sb_uuid_t cert;
-    sb_balancer_t *balancer; /* NULL: no targets */
-    size_t n;
-    sb_endpoint_t *targets;
-    double threshold;    /* serves while more than this share (%) of the weight is healthy */
-    uint64_t health_gen; /* serves is right while this is the shared state's */
-    bool serves;
-    sb_pool_t *pool;
-} sb_ups_t;
+typedef struct sb_ups sb_ups_t; /* an upstream entity: ups.h */
 
 /* What a service's row says about TLS towards it; the rest is the location's. */
 typedef struct sb_service_tls {
@@ -282,12 +266,9 @@ sb_ups_t *sb_ups_find(const sb_uuid_t *ws, sb_str_t name);
 sb_ups_t *sb_ups_ref(sb_ups_t *u);
 void sb_ups_unref(sb_ups_t *u);
 void sb_ups_forget(const sb_uuid_t *id); /* NULL: all */
+void sb_ups_target_changed(const sb_uuid_t *id, const sb_uuid_t *target);
 /* Fills *e; strings come from the pool. */
 void sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port);
-/* Whether an address of a target gets traffic. addr NULL: the literal address that the target is. */
-bool sb_endpoint_is_up(const sb_endpoint_t *e, const sb_addr_t *addr);
-/* Whether enough of the upstream is healthy for it to get traffic at all. */
-bool sb_ups_serves(sb_ups_t *u);
 void sb_endpoint_clear(sb_endpoint_t *e);
 /* ------------------------------------------------------------------ the request */
 

@@ -3,7 +3,7 @@
  * in a table that holds a reference, and so does each request that uses one. When its row changes it becomes stale and leaves the
  * table; when too much is cached, the oldest leave (cache.h).
  */
-#include "proxy/proxy_int.h"
+#include "proxy/ups.h"
 
 static sb_table_t services;
 static uint64_t last_epoch;

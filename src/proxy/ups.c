@@ -1,9 +1,9 @@
 /*
  * Upstream entities: a name that stands for weighted targets. One object per entity in a worker, so that every service that uses the
  * name takes turns on the same balancer; it is replaced when the entity or one of its targets changed. The table holds no
- * reference.
+ * reference. What its targets stand for at the moment is in peers.c.
  */
-#include "proxy/keepalive.h"
+#include "proxy/ups.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -60,64 +60,25 @@ sb_endpoint_init(sb_endpoint_t *e, sb_pool_t *pool, sb_str_t host, uint16_t port
     }
 }
 
+/* The same endpoint, in another pool. */
+static void
+copy_endpoint(sb_endpoint_t *e, sb_pool_t *pool, const sb_endpoint_t *from)
+{
+    *e = *from;
+    e->host = sb_pool_str(pool, from->host.data, from->host.len);
+    e->host_port = sb_pool_str(pool, from->host_port.data, from->host_port.len);
+    if (e->literal) {
+        e->text = (ngx_str_t){e->host_port.len, (u_char *)e->host_port.data};
+        sb_kpool_ref(e->pool);
+    }
+}
+
 void
 sb_endpoint_clear(sb_endpoint_t *e)
 {
     if (e->pool != NULL)
         sb_kpool_unref(e->pool);
     e->pool = NULL;
-}
-
-/* ---- health ---- */
-
-static uint64_t
-address_key(const sb_endpoint_t *e, const sb_addr_t *addr)
-{
-    if (addr->sa.any.sa_family == AF_INET6)
-        return sb_health_key(&e->target, &addr->sa.v6.sin6_addr, 16, e->port);
-    return sb_health_key(&e->target, &addr->sa.v4.sin_addr, 4, e->port);
-}
-
-bool
-sb_endpoint_is_up(const sb_endpoint_t *e, const sb_addr_t *addr)
-{
-    const sb_health_t *h = &sb_worker.rt->health;
-
-    return !sb_health_any(h) || !sb_health_is_down(h, addr == NULL ? e->health_key : address_key(e, addr));
-}
-
-/* Adds the weight of the target's addresses, as far as they are known; a name that has not been looked up yet counts as healthy. */
-static void
-weigh(const sb_endpoint_t *e, uint64_t *total, uint64_t *available)
-{
-    sb_addrs_t *addrs = NULL;
-    const char *why;
-
-    if (e->literal || sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why) != SB_OK) {
-        *total += e->weight;
-        *available += e->literal && !sb_endpoint_is_up(e, NULL) ? 0 : e->weight;
-        return;
-    }
-    for (uint32_t i = 0; i < addrs->n; i++) {
-        *total += e->weight;
-        *available += sb_endpoint_is_up(e, &addrs->addr[i]) ? e->weight : 0;
-    }
-}
-
-bool
-sb_ups_serves(sb_ups_t *u)
-{
-    uint64_t gen = __atomic_load_n(&sb_worker.rt->health.gen, __ATOMIC_ACQUIRE), total = 0, available = 0;
-
-    if (!sb_health_any(&sb_worker.rt->health))
-        return true;
-    if (u->health_gen != gen) {
-        u->health_gen = gen;
-        for (size_t i = 0; i < u->n; i++)
-            weigh(&u->targets[i], &total, &available);
-        u->serves = total != 0 && (double)available / (double)total * 100 > u->threshold;
-    }
-    return u->serves;
 }
 
 /* ---- upstreams ---- */
@@ -136,9 +97,10 @@ sb_ups_unref(sb_ups_t *u)
     if (u == NULL || --u->refs != 0)
         return;
     sb_table_remove(&upstreams, &u->node);
+    sb_peers_unref(u->peers);
+    sb_ups_names_end(u);
     for (size_t i = 0; i < u->n; i++)
         sb_endpoint_clear(&u->targets[i]);
-    sb_balancer_free(u->balancer);
     sb_cache_bytes -= sb_pool_bytes(u->pool);
     sb_pool_free(u->pool);
 }
@@ -164,11 +126,57 @@ sb_ups_forget(const sb_uuid_t *id)
         forget_node(node, NULL);
 }
 
+static bool
+is_changed(const sb_ups_t *u, const sb_uuid_t *target)
+{
+    for (size_t i = 0; i < u->n_changed; i++) {
+        if (memcmp(&u->changed[i], target, sizeof(*target)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* It stays in the table, so that what takes its place finds it. */
+void
+sb_ups_target_changed(const sb_uuid_t *id, const sb_uuid_t *target)
+{
+    sb_ups_t *u = (sb_ups_t *)sb_table_find(&upstreams, id);
+
+    if (u == NULL)
+        return;
+    u->stale = true;
+    if (is_changed(u, target))
+        return;
+    if (u->n_changed == sizeof(u->changed) / sizeof(u->changed[0]))
+        forget_node(&u->node, NULL);
+    else
+        u->changed[u->n_changed++] = *target;
+}
+
+/* ---- decoding ---- */
+
+struct target {
+    sb_str_t host;
+    uint16_t port;
+    uint32_t weight;
+    sb_uuid_t id;
+};
+
 struct targets {
-    sb_target_t *items;
+    struct target *items;
     size_t n, cap;
     sb_pool_t *pool;
+    const sb_uuid_t *upstream; /* only targets of it */
 };
+
+static bool
+is_of(const json_t *target, const sb_uuid_t *upstream)
+{
+    const char *text = sb_json_foreign_id(target, "upstream");
+    sb_uuid_t id;
+
+    return text != NULL && sb_uuid_parse(text, strlen(text), &id) && memcmp(&id, upstream, sizeof(id)) == 0;
+}
 
 static bool
 add_target(const sb_row_t *row, void *arg)
@@ -176,9 +184,9 @@ add_target(const sb_row_t *row, void *arg)
     struct targets *t = arg;
     json_t *json = sb_json_parse(row->json.data, row->json.len, NULL);
     const char *text = sb_json_string(json, "target");
-    sb_target_t target = {.id = row->id};
+    struct target target = {.id = row->id};
 
-    if (text != NULL && sb_target_parse((sb_str_t){text, strlen(text)}, &target.host, &target.port) == SB_OK) {
+    if (text != NULL && is_of(json, t->upstream) && sb_target_parse((sb_str_t){text, strlen(text)}, &target.host, &target.port) == SB_OK) {
         if (t->n == t->cap) {
             t->cap = t->cap != 0 ? 2 * t->cap : 8;
             t->items = sb_realloc(t->items, t->cap * sizeof(*t->items));
@@ -192,55 +200,126 @@ add_target(const sb_row_t *row, void *arg)
 }
 
 static void
-make_balancer(sb_ups_t *u, const char *algorithm, const struct targets *t)
-{
-    sb_err_t err = {0};
-
-    if (t->n == 0)
-        return;
-    if (sb_balancer_new(algorithm, t->items, t->n, &u->balancer, &err) == SB_OK)
-        return;
-    sb_log(SB_LOG_WARN, "%s: taking turns by weight instead", err.message);
-    sb_err_clear(&err);
-    u->balancer = NULL;
-    if (sb_balancer_new("round-robin", t->items, t->n, &u->balancer, &err) != SB_OK)
-        sb_err_clear(&err);
-}
-
-static void
-init_target(sb_endpoint_t *e, sb_pool_t *pool, const sb_target_t *t)
+init_target(sb_endpoint_t *e, sb_pool_t *pool, const struct target *t)
 {
     sb_endpoint_init(e, pool, t->host, t->port);
     e->target = t->id;
     e->weight = t->weight;
-    if (e->literal)
-        e->health_key = address_key(e, &e->addr);
+}
+
+/* The targets that have changed since `old` was made, as far as they are still there. */
+static void
+list_changed(const sb_ups_t *old, struct targets *t)
+{
+    for (size_t i = 0; i < old->n_changed; i++) {
+        sb_row_t row;
+
+        if (sb_model_get(sb_worker.reader, sb_worker.targets, &old->changed[i], &row))
+            add_target(&row, t);
+    }
+}
+
+/* From the rows, or from those of `old` (may be NULL) that have not changed: an edit of one among many reads one. */
+static void
+read_targets(sb_ups_t *u, const sb_ups_t *old)
+{
+    struct targets t = {.pool = u->pool, .upstream = &u->node.id};
+
+    if (old == NULL)
+        sb_model_children(sb_worker.reader, sb_worker.targets, "upstream", &u->node.id, add_target, &t);
+    else
+        list_changed(old, &t);
+    u->targets = sb_pool_alloc(u->pool, ((old != NULL ? old->n : 0) + t.n) * sizeof(*u->targets));
+    for (size_t i = 0; old != NULL && i < old->n; i++) {
+        if (!is_changed(old, &old->targets[i].target))
+            copy_endpoint(&u->targets[u->n++], u->pool, &old->targets[i]);
+    }
+    for (size_t i = 0; i < t.n; i++)
+        init_target(&u->targets[u->n++], u->pool, &t.items[i]);
+    free(t.items);
+    sb_ups_names_start(u);
+}
+
+static sb_str_t
+pool_text(sb_pool_t *pool, const char *text)
+{
+    return text != NULL ? sb_pool_str(pool, text, strlen(text)) : SB_STR("");
+}
+
+/* "hash_on" or "hash_fallback" with the name that goes with it: "hash_on_header", … */
+static void
+read_hash(sb_ups_t *u, sb_hash_input_t *input, const json_t *json, const char *field)
+{
+    static const struct {
+        const char *value;
+        enum sb_hash_on on;
+    } values[] = {{"consumer", SB_HASH_CONSUMER},      {"ip", SB_HASH_IP},     {"header", SB_HASH_HEADER},
+                  {"cookie", SB_HASH_COOKIE},          {"path", SB_HASH_PATH}, {"query_arg", SB_HASH_QUERY_ARG},
+                  {"uri_capture", SB_HASH_URI_CAPTURE}};
+    const char *value = sb_json_string(json, field);
+    char name[48];
+
+    for (size_t i = 0; value != NULL && i < sizeof(values) / sizeof(values[0]); i++) {
+        if (strcmp(values[i].value, value) != 0)
+            continue;
+        input->on = values[i].on;
+        snprintf(name, sizeof(name), "%s_%s", input->on == SB_HASH_COOKIE ? "hash_on" : field, value); /* one cookie for both */
+        input->name = pool_text(u->pool, sb_json_string(json, name));
+    }
+}
+
+static void
+read_statuses(uint64_t bits[16], const json_t *list)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        json_int_t status = json_integer_value(one);
+
+        if (status >= 0 && status < 1024)
+            bits[status / 64] |= 1ull << (status % 64);
+    }
+}
+
+static void
+read_passive(sb_passive_t *p, const json_t *checks)
+{
+    const json_t *passive = json_object_get(checks, "passive"), *good = json_object_get(passive, "healthy"),
+                 *bad = json_object_get(passive, "unhealthy");
+
+    p->limits = (sb_health_limits_t){{[SB_HEALTH_SUCCESS] = (uint8_t)sb_json_int(good, "successes", 0),
+                                      [SB_HEALTH_HTTP_FAILURE] = (uint8_t)sb_json_int(bad, "http_failures", 0),
+                                      [SB_HEALTH_TCP_FAILURE] = (uint8_t)sb_json_int(bad, "tcp_failures", 0),
+                                      [SB_HEALTH_TIMEOUT] = (uint8_t)sb_json_int(bad, "timeouts", 0)}};
+    p->on = p->limits.of[SB_HEALTH_HTTP_FAILURE] != 0 || p->limits.of[SB_HEALTH_TCP_FAILURE] != 0 || p->limits.of[SB_HEALTH_TIMEOUT] != 0;
+    read_statuses(p->healthy, json_object_get(good, "http_statuses"));
+    read_statuses(p->unhealthy, json_object_get(bad, "http_statuses"));
 }
 
 static sb_ups_t *
-make_ups(const sb_row_t *row, const json_t *json)
+make_ups(const sb_row_t *row, const json_t *json, const sb_ups_t *old)
 {
     sb_pool_t *pool = sb_pool_new(512);
     sb_ups_t *u = sb_pool_alloc(pool, sizeof(*u));
-    struct targets t = {.pool = pool};
-    const char *host = sb_json_string(json, "host_header"), *algorithm = sb_json_string(json, "algorithm"), *cert;
+    const json_t *checks = json_object_get(json, "healthchecks");
+    const char *algorithm = sb_json_string(json, "algorithm"), *cookie_path = sb_json_string(json, "hash_on_cookie_path"),
+               *cert = sb_json_foreign_id(json, "client_certificate");
 
     u->pool = pool;
     u->refs = 1;
     u->node.id = row->id;
-    if (host != NULL)
-        u->host_header = sb_pool_str(pool, host, strlen(host));
-    cert = sb_json_foreign_id(json, "client_certificate");
+    u->host_header = pool_text(pool, sb_json_string(json, "host_header"));
+    u->algorithm = pool_text(pool, algorithm != NULL ? algorithm : "round-robin");
+    u->slots = (size_t)sb_json_int(json, "slots", 10000);
+    read_hash(u, &u->hash[0], json, "hash_on");
+    read_hash(u, &u->hash[1], json, "hash_fallback");
+    u->cookie_path = pool_text(pool, cookie_path != NULL ? cookie_path : "/");
+    u->threshold = json_number_value(json_object_get(checks, "threshold"));
+    read_passive(&u->passive, checks);
     u->has_cert = cert != NULL && sb_uuid_parse(cert, strlen(cert), &u->cert);
-    sb_model_children(sb_worker.reader, sb_worker.targets, "upstream", &row->id, add_target, &t);
-    u->n = t.n;
-    u->targets = sb_pool_alloc(pool, t.n * sizeof(*u->targets));
-    for (size_t i = 0; i < t.n; i++)
-        init_target(&u->targets[i], pool, &t.items[i]);
-    u->threshold = json_number_value(json_object_get(json_object_get(json, "healthchecks"), "threshold"));
-    u->health_gen = UINT64_MAX;
-    make_balancer(u, algorithm != NULL ? algorithm : "round-robin", &t);
-    free(t.items);
+    read_targets(u, old);
     sb_cache_bytes += sb_pool_bytes(pool);
     sb_table_add(&upstreams, &u->node);
     return u;
@@ -252,18 +331,20 @@ sb_ups_find(const sb_uuid_t *ws, sb_str_t name)
     char ws_text[SB_UUID_TEXT + 1];
     sb_row_t row;
     json_t *json;
-    sb_ups_t *u;
+    sb_ups_t *u, *old;
 
     sb_uuid_format(ws, ws_text);
     if (sb_worker.upstreams == NULL || !sb_model_find(sb_worker.reader, sb_worker.upstreams, "name", ws_text, name, &row))
         return NULL;
-    u = (sb_ups_t *)sb_table_find(&upstreams, &row.id);
-    if (u != NULL)
-        return sb_ups_ref(u);
+    old = (sb_ups_t *)sb_table_find(&upstreams, &row.id);
+    if (old != NULL && !old->stale)
+        return sb_ups_ref(old);
     json = sb_json_parse(row.json.data, row.json.len, NULL);
     if (json == NULL)
         return NULL;
-    u = make_ups(&row, json);
+    if (old != NULL)
+        sb_table_remove(&upstreams, &old->node);
+    u = make_ups(&row, json, old);
     json_decref(json);
     return u;
 }

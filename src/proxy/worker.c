@@ -60,10 +60,11 @@ plugin_scope_changed(const json_t *row)
 static void
 target_changed(const json_t *row)
 {
-    sb_uuid_t id;
+    const char *text = sb_json_string(row, "id");
+    sb_uuid_t id, target;
 
-    if (event_uuid(row, "upstream", &id))
-        sb_ups_forget(&id);
+    if (event_uuid(row, "upstream", &id) && text != NULL && sb_uuid_parse(text, strlen(text), &target))
+        sb_ups_target_changed(&id, &target);
 }
 
 /* What the row was before and what it is now both tell who is concerned. */

@@ -85,4 +85,7 @@ int sb_admin_error_status(int code);
 /* The API as an OpenAPI 3.0 document, for the reference. New reference. */
 json_t *sb_admin_openapi_document(const sb_admin_t *a);
 
+/* On the store thread: makes room among the addresses whose health is known, by forgetting those of targets that are gone. */
+void sb_admin_health_prune(sb_store_t *store, sb_health_t *health);
+
 #endif

@@ -272,14 +272,15 @@ is_noted(const sb_uuid_t *id, void *arg)
     return json_object_get(arg, text) != NULL;
 }
 
-/* Makes room: forgets the addresses of targets that are gone. */
-static void
-prune(sb_admin_call_t *c)
+void
+sb_admin_health_prune(sb_store_t *store, sb_health_t *health)
 {
     json_t *ids = json_object();
+    sb_err_t err = {0};
 
-    if (sb_dao_each(c->store, sb_entity_find("targets"), note_id, ids, &c->err) == SB_OK)
-        sb_health_prune(c->admin->host.health, is_noted, ids);
+    if (sb_dao_each(store, sb_entity_find("targets"), note_id, ids, &err) == SB_OK)
+        sb_health_prune(health, is_noted, ids);
+    sb_err_clear(&err);
     json_decref(ids);
 }
 
@@ -294,7 +295,7 @@ set_address(sb_admin_call_t *c, const json_t *row, const json_t *address, bool d
     key = sb_health_key_of(&id, sb_json_string(address, "ip"), (uint16_t)sb_json_int(address, "port", 0));
     if (sb_health_set(h, &id, key, down) == SB_OK)
         return SB_OK;
-    prune(c);
+    sb_admin_health_prune(c->store, h);
     return sb_health_set(h, &id, key, down);
 }
 

@@ -1,13 +1,13 @@
 /*
- * The balancer: algorithms behind one seam (struct algorithm), so that the ones to come are one file and one row each.
- * round_robin.c is the only one yet. A balancer belongs to one worker; nothing here is locked.
+ * The balancer: algorithms behind one seam (struct algorithm), each in a file of its own (least-connections and latency share ranked.c).
+ * A balancer belongs to one worker; nothing here is locked.
  */
 #include "core/balancer/balancer_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct algorithm *const algorithms[] = {&round_robin};
+static const struct algorithm *const algorithms[] = {&round_robin, &consistent_hashing, &least_connections, &latency};
 
 static const struct algorithm *
 find_algorithm(const char *name)
@@ -18,27 +18,31 @@ find_algorithm(const char *name)
     return NULL;
 }
 
-int
-sb_balancer_new(const char *algorithm, const sb_target_t *targets, size_t n, sb_balancer_t **out, sb_err_t *err)
+uint32_t *
+random_order(size_t n)
 {
-    const struct algorithm *a = find_algorithm(algorithm);
+    uint32_t *order = sb_malloc((n + 1) * sizeof(*order));
+
+    sb_random_bytes(order, n * sizeof(*order));
+    return order;
+}
+
+int
+sb_balancer_new(const sb_balancer_conf_t *conf, sb_balancer_t **out, sb_err_t *err)
+{
+    const struct algorithm *a = find_algorithm(conf->algorithm);
     sb_balancer_t *b;
 
     *out = NULL;
     if (a == NULL)
-        return sb_err_set(err, SB_E_NONE, "balancer: algorithm '%s' is not supported", algorithm);
-    if (n > INT32_MAX)
+        return sb_err_set(err, SB_E_NONE, "balancer: there is no algorithm '%s'", conf->algorithm);
+    if (conf->n > INT32_MAX / 2)
         return sb_err_set(err, SB_E_NONE, "balancer: too many targets");
     b = sb_calloc(sizeof(*b));
     b->magic = BALANCER_MAGIC;
     b->algorithm = a;
-    b->n = n;
-    b->targets = sb_calloc((n + 1) * sizeof(*b->targets));
-    for (size_t i = 0; i < n; i++) {
-        b->targets[i] = targets[i];
-        b->targets[i].host.data = sb_strdup_len(targets[i].host.data, targets[i].host.len);
-    }
-    b->state = a->start(b);
+    b->n = conf->n;
+    b->state = a->start(conf);
     *out = b;
     return SB_OK;
 }
@@ -50,9 +54,6 @@ sb_balancer_free(sb_balancer_t *b)
         return;
     SB_CHECK_MAGIC(b, BALANCER_MAGIC);
     b->algorithm->end(b->state);
-    for (size_t i = 0; i < b->n; i++)
-        free((char *)b->targets[i].host.data);
-    free(b->targets);
     b->magic = 0;
     free(b);
 }
@@ -64,17 +65,32 @@ sb_balancer_count(const sb_balancer_t *b)
     return b->n;
 }
 
-int
-sb_balancer_pick(sb_balancer_t *b, const uint64_t *tried)
+bool
+sb_balancer_hashes(const sb_balancer_t *b)
 {
     SB_CHECK_MAGIC(b, BALANCER_MAGIC);
-    return b->algorithm->pick(b->state, tried);
+    return b->algorithm->hashes;
 }
 
-const sb_target_t *
-sb_balancer_target(const sb_balancer_t *b, int index)
+void
+sb_balancer_set_down(sb_balancer_t *b, const uint64_t *down)
+{
+    SB_CHECK_MAGIC(b, BALANCER_MAGIC);
+    b->algorithm->set_down(b->state, down);
+}
+
+int
+sb_balancer_pick(sb_balancer_t *b, uint32_t hash, const uint64_t *tried)
+{
+    SB_CHECK_MAGIC(b, BALANCER_MAGIC);
+    return b->algorithm->pick(b->state, hash, tried);
+}
+
+void
+sb_balancer_done(sb_balancer_t *b, int index, uint64_t now_ms, double latency_ms)
 {
     SB_CHECK_MAGIC(b, BALANCER_MAGIC);
     SB_ASSERT(index >= 0 && (size_t)index < b->n);
-    return &b->targets[index];
+    if (b->algorithm->done != NULL)
+        b->algorithm->done(b->state, index, now_ms, latency_ms);
 }

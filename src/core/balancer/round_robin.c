@@ -16,10 +16,13 @@ struct turn {
     uint32_t weight;
     uint32_t order; /* among equal times */
     int index;
+    bool up; /* of turns[]: it has its first turn to come, or was in the heap until now */
 };
 
 struct wheel {
-    struct turn *heap; /* earliest at 0; targets without weight are not in it */
+    struct turn *turns; /* by address, as they were when the heap was made */
+    size_t all;
+    struct turn *heap; /* earliest at 0; addresses that are down or without weight are not in it */
     size_t n;
     struct turn *aside; /* room for turns put aside in a pick */
 };
@@ -90,21 +93,60 @@ advance(struct turn *t)
     }
 }
 
+/* The first turn of t that is not before the time of `now`: who comes back takes up no turns of the past. */
+static void
+join(struct turn *t, const struct turn *now)
+{
+    unsigned __int128 due = (unsigned __int128)(2 * (uint64_t)now->k + 1) * t->weight;
+
+    t->round = now->round;
+    t->k = (uint32_t)((due / now->weight + 1) / 2);
+    if (t->k >= t->weight) {
+        t->k = 0;
+        t->round++;
+    }
+}
+
+static void
+set_down(void *state, const uint64_t *down)
+{
+    struct wheel *w = state;
+    struct turn now = w->n > 0 ? w->heap[0] : (struct turn){.weight = 1};
+
+    for (size_t i = 0; i < w->n; i++) {
+        struct turn *t = &w->turns[w->heap[i].index];
+        *t = w->heap[i];
+        t->up = true;
+    }
+    w->n = 0;
+    for (size_t i = 0; i < w->all; i++) {
+        struct turn *t = &w->turns[i];
+        bool was_up = t->up;
+        t->up = false;
+        if (t->weight == 0 || has_bit(down, t->index))
+            continue;
+        if (!was_up)
+            join(t, &now);
+        push(w, t);
+    }
+}
+
 static void *
-start(const sb_balancer_t *b)
+start(const sb_balancer_conf_t *conf)
 {
     struct wheel *w = sb_calloc(sizeof(*w));
-    uint32_t *random = sb_malloc((b->n + 1) * sizeof(*random));
+    uint32_t *order = random_order(conf->n);
 
-    w->heap = sb_calloc((b->n + 1) * sizeof(*w->heap));
-    w->aside = sb_calloc((b->n + 1) * sizeof(*w->aside));
-    sb_random_bytes(random, (b->n + 1) * sizeof(*random));
-    for (size_t i = 0; i < b->n; i++) {
-        struct turn t = {.weight = b->targets[i].weight, .order = random[i], .index = (int)i};
-        if (t.weight != 0)
-            push(w, &t);
+    w->all = conf->n;
+    w->turns = sb_calloc((conf->n + 1) * sizeof(*w->turns));
+    w->heap = sb_calloc((conf->n + 1) * sizeof(*w->heap));
+    w->aside = sb_calloc((conf->n + 1) * sizeof(*w->aside));
+    for (size_t i = 0; i < conf->n; i++) {
+        struct turn *t = &w->turns[i];
+        *t = (struct turn){.weight = conf->addresses[i].weight, .order = order[i], .index = (int)i, .up = true};
     }
-    free(random);
+    free(order);
+    set_down(w, NULL);
     return w;
 }
 
@@ -113,15 +155,10 @@ end(void *state)
 {
     struct wheel *w = state;
 
+    free(w->turns);
     free(w->heap);
     free(w->aside);
     free(w);
-}
-
-static bool
-is_tried(const uint64_t *tried, int index)
-{
-    return tried != NULL && (tried[index / 64] >> (index % 64) & 1) != 0;
 }
 
 static int
@@ -136,7 +173,7 @@ pick_top(struct wheel *w)
 
 /* Tried targets keep their turns: others than this request have not tried them. */
 static int
-pick(void *state, const uint64_t *tried)
+pick(void *state, uint32_t hash, const uint64_t *tried)
 {
     struct wheel *w = state;
     size_t n = 0;
@@ -144,7 +181,7 @@ pick(void *state, const uint64_t *tried)
 
     if (w->n == 0)
         return -1;
-    while (w->n > 0 && is_tried(tried, w->heap[0].index))
+    while (w->n > 0 && has_bit(tried, w->heap[0].index))
         w->aside[n++] = pop(w);
     if (w->n > 0)
         index = pick_top(w);
@@ -153,4 +190,4 @@ pick(void *state, const uint64_t *tried)
     return index >= 0 ? index : pick_top(w);
 }
 
-const struct algorithm round_robin = {"round-robin", start, end, pick};
+const struct algorithm round_robin = {"round-robin", start, end, pick, set_down, NULL, false};

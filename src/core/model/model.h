@@ -44,7 +44,7 @@ typedef struct sb_runtime {
         char name[SB_RT_DICT_NAME]; /* "": the end */
         uint64_t capacity, used;    /* bytes */
     } dicts[SB_RT_DICTS];           /* Lua's shared dictionaries, as the proxy last saw them */
-    sb_health_t health;             /* unhealthy addresses of targets */
+    sb_health_t health;             /* of addresses of targets */
 } sb_runtime_t;
 
 /* Maps the file, creating it (0600) when create. *out stays mapped until sb_runtime_unmap. */

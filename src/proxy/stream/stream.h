@@ -9,7 +9,7 @@
 #ifndef SB_PROXY_STREAM_H
 #define SB_PROXY_STREAM_H
 
-#include "proxy/proxy_int.h"
+#include "proxy/ups.h"
 #include "silverback/stream.h"
 
 struct sb_stream {
@@ -31,8 +31,10 @@ struct sb_stream {
     /* where to */
     sb_ups_t *ups; /* referenced; NULL: one host */
     const sb_endpoint_t *endpoint;
-    uint64_t *tried; /* bits of targets, with ups */
-    size_t picks;
+    sb_peers_t *peers; /* of ups, referenced; what tried and picked count in */
+    int picked;        /* the address in use, until the balancer was told its end; -1: none */
+    uint64_t *tried;   /* bits of addresses, with peers */
+    uint32_t hash;
     const char *why; /* what kept the last target from having an address */
     sb_query_t query;
     sb_addr_t addr;
