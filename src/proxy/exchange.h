@@ -32,10 +32,10 @@ struct sb_exchange {
     sb_endpoint_t *own; /* a plugin's target, in own_pool */
     sb_pool_t *own_pool;
     const sb_endpoint_t *endpoint;
-    sb_peers_t *peers;  /* of ups, referenced; what picked and tried count in */
-    int picked;         /* the address of this try, until the balancer was told its end; -1: none */
-    uint64_t *tried;    /* bits of addresses tried before; NULL: none yet */
-    uint32_t hash;      /* what the address is picked by */
+    sb_peers_t *peers; /* of ups, referenced; what picked and tried count in */
+    int picked;        /* the address of this try, until the balancer was told its end; -1: none */
+    uint64_t *tried;   /* bits of addresses tried before; NULL: none yet */
+    uint32_t hash;     /* what the address is picked by */
     sb_addr_t addr;    /* of this try, with port */
     ngx_str_t name;    /* "ip:port" */
     sb_kpool_t *kpool; /* referenced when kpool_own */

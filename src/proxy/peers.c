@@ -152,7 +152,8 @@ static bool
 has_address(const sb_addrs_t *a, const sb_addr_t *addr)
 {
     for (uint32_t i = 0; i < a->n; i++) {
-        if (a->addr[i].port == addr->port && a->addr[i].weight == addr->weight && a->addr[i].text_len == addr->text_len && memcmp(a->addr[i].text, addr->text, addr->text_len) == 0)
+        if (a->addr[i].port == addr->port && a->addr[i].weight == addr->weight && a->addr[i].text_len == addr->text_len &&
+            memcmp(a->addr[i].text, addr->text, addr->text_len) == 0)
             return true;
     }
     return false;
