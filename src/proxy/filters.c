@@ -111,7 +111,6 @@ header_filter(ngx_http_request_t *r)
         ctx->header_start = ngx_current_msec;
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) != 0)
         r->filter_need_in_memory = 1;
-    sb_skip_lua(ctx);
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_HEADER_FILTER)) != 0) {
         if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_HEADER_FILTER)) != 0)
             sb_enter_lua(ctx);
@@ -206,7 +205,6 @@ body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         ctx->body_sent = 1;
         /* Steps see the replaced body; they run below on the bytes that are really sent. */
     }
-    sb_skip_lua(ctx);
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) == 0)
         return ctx->replace_body ? send_replacement(r, ctx) : next_body_filter(r, in);
     if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_BODY_FILTER)) != 0) {

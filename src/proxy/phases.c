@@ -64,21 +64,12 @@ sb_enter_lua(sb_ctx_t *ctx)
     ngx_http_request_t *r = ctx->r;
 
     ctx->lua_drives = 1;
-    if (sb_conf->location[1] == NULL)
-        return;
-    r->loc_conf = sb_conf->location[1];
-    if (ctx->in_lua)
+    if (ctx->in_lua || sb_conf->location[1] == NULL)
         return;
     ctx->in_lua = 1;
+    r->loc_conf = sb_conf->location[1];
     ngx_http_update_location_config(r);
     __atomic_fetch_add(&sb_worker.rt->lua_entries, 1, __ATOMIC_RELAXED);
-}
-
-void
-sb_skip_lua(sb_ctx_t *ctx)
-{
-    if (ctx->in_lua)
-        ctx->r->loc_conf = sb_conf->location[0];
 }
 
 /* ---- rewrite and access ---- */
@@ -225,10 +216,7 @@ sb_log_handler(ngx_http_request_t *r)
     if (!lcf->proxy || r != r->main || sb_worker.reader == NULL)
         return NGX_OK;
     count_request();
-    if (ctx == NULL)
-        return NGX_OK;
-    sb_skip_lua(ctx);
-    if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_LOG)) == 0)
+    if (ctx == NULL || (ctx->phases & SB_PHASE_BIT(SB_PHASE_LOG)) == 0)
         return NGX_OK;
     if ((ctx->lua_phases & SB_PHASE_BIT(SB_PHASE_LOG)) != 0) {
         sb_enter_lua(ctx);

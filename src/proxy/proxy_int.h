@@ -475,7 +475,5 @@ void sb_lua_cache_purge(void);
 
 /* Switches the request to the location with Lua's hooks; counts it once in rt->lua_entries. */
 void sb_enter_lua(sb_ctx_t *ctx);
-/* Before a phase after the access phase: its Lua hook is not called unless sb_enter_lua says so. The locations differ in the hooks only. */
-void sb_skip_lua(sb_ctx_t *ctx);
 
 #endif
