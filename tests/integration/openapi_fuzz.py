@@ -32,6 +32,11 @@ BAD = ["", " ", "\t", "a b", "a,b", "a/b", "//", "http://", "[::1", "%00", "%zz"
 JUNK = [None, True, False, 0, -1, 1, 1.5, 2**31, 2**53, 2**63, -2**63, 1e308, "", "a", [], [None], [[]], {}, {"a": {}}, {"id": None}, ["a"] * 50]
 
 
+# A whole number beyond 64 bits is a float in Lua's arithmetic and in what is answered, and an integer still.
+VALIDATOR = jsonschema.validators.extend(jsonschema.Draft4Validator, type_checker=jsonschema.Draft4Validator.TYPE_CHECKER.redefine(
+    "integer", lambda _, n: not isinstance(n, bool) and (isinstance(n, int) or isinstance(n, float) and n.is_integer())))
+
+
 class Finding(AssertionError):
     """The answer contradicts the document."""
 
@@ -72,7 +77,7 @@ class Fuzzer:
         key = json.dumps(schema, sort_keys=True)
         if key not in self.validators:
             # Format is not asserted: it is what the node is asked about.
-            self.validators[key] = jsonschema.Draft4Validator(
+            self.validators[key] = VALIDATOR(
                 json_schema(schema), resolver=jsonschema.RefResolver("", self.plain))
         return self.validators[key]
 
