@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A package's life, in a fresh system: see tools/test-package, which calls this inside a chroot with the package in /work/out. Each step fails
+# A package's life, in a fresh system: see tools/test-package, which calls this inside a chroot with the package in /package/out. Each step fails
 # the run with what it saw.
 set -eu
-. /work/packaging/walk.sh
-deb=$(ls /work/out/silverback_*.deb)
+. /package/packaging/walk.sh
+deb=$(ls /package/out/silverback_*.deb)
 prefix=/usr/local/kong
 unit=/$(dpkg-deb --fsys-tarfile "$deb" | tar -tf - | sed -n 's#^\./\(.*system/silverback.service\)$#\1#p')
 
@@ -19,7 +19,7 @@ ip link set lo up
 
 # A directive of the unit; several lines of it are joined.
 unit_value() { sed -n "s/^$1=//p" "$unit" | xargs; }
-start_unit() { /usr/bin/python3 /work/packaging/unit.py "$(unit_value User)" "$(unit_value Environment)" "$(unit_value ExecStart)" || fail "ExecStart"; }
+start_unit() { /usr/bin/python3 /package/packaging/unit.py "$(unit_value User)" "$(unit_value Environment)" "$(unit_value ExecStart)" || fail "ExecStart"; }
 as_kong() { setpriv --reuid kong --regid kong --clear-groups env HOME=$prefix "$@"; }
 gone() { [ -z "$(pgrep -u kong || true)" ]; }
 stop_unit() {

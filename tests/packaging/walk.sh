@@ -1,6 +1,6 @@
 # The custom-plugin walk-through as a user would do it, for life.sh: sourced, not run. The commands are those of
 # docs/custom-plugin.md ($page), the plugin is examples/my-plugin.
-page=/work/custom-plugin.md
+page=/package/custom-plugin.md
 
 fail() {
     echo "FAILED: $*" >&2
