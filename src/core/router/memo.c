@@ -15,6 +15,13 @@
 #define MEMO_MIN (1u << 10)
 #define MEMO_MAX (1u << 18)
 
+/* Which byte of a word, in the order of memory, is the first that is not zero. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FIRST_BYTE(word) ((size_t)__builtin_ctzll(word) / 8)
+#else
+#define FIRST_BYTE(word) ((size_t)__builtin_clzll(word) / 8)
+#endif
+
 struct entry {
     const char *row, *prev;
     uint32_t tag;       /* 0: never used */
@@ -98,7 +105,7 @@ common_len(const unsigned char *a, size_t a_len, const unsigned char *b, size_t 
         memcpy(&x, a + i, sizeof(x));
         memcpy(&y, b + i, sizeof(y));
         if (x != y)
-            return i + (size_t)__builtin_ctzll(x ^ y) / 8; /* the first byte is the lowest: little endian */
+            return i + FIRST_BYTE(x ^ y);
     }
     while (i < n && a[i] == b[i])
         i++;
