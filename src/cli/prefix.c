@@ -334,6 +334,22 @@ sb_prefix_write_confs(const sb_settings_t *s, const char *suffix, sb_err_t *err)
     return rc;
 }
 
+static int
+make_files(const sb_settings_t *s, sb_err_t *err)
+{
+    int rc = make_certificates(s, err);
+
+    return rc == SB_OK ? combine_trusted(s, err) : rc;
+}
+
+int
+sb_prefix_prepare_trial(const sb_settings_t *s, sb_err_t *err)
+{
+    int rc = make_folders(sb_settings_str(s, "prefix"), NULL, err);
+
+    return rc == SB_OK ? make_files(s, err) : rc;
+}
+
 int
 sb_prefix_prepare(const sb_settings_t *s, sb_err_t *err)
 {
@@ -348,9 +364,7 @@ sb_prefix_prepare(const sb_settings_t *s, sb_err_t *err)
         rc = check_reach(prefix, &owner, err);
     }
     if (rc == SB_OK)
-        rc = make_certificates(s, err);
-    if (rc == SB_OK)
-        rc = combine_trusted(s, err);
+        rc = make_files(s, err);
     if (rc == SB_OK)
         rc = stage_lua(prefix, &owner, err);
     return rc;

@@ -20,6 +20,8 @@ int sb_prefix_owner(const sb_settings_t *s, sb_owner_t *out, sb_err_t *err);
  * (logs, pids, ssl) stays root's, so that a worker cannot lead root elsewhere.
  */
 int sb_prefix_prepare(const sb_settings_t *s, sb_err_t *err);
+/* What a trial of the settings needs of it: nothing is given to the workers, since none will run there. */
+int sb_prefix_prepare_trial(const sb_settings_t *s, sb_err_t *err);
 /* Writes nginx.conf and control.conf ("<name><suffix>"). */
 int sb_prefix_write_confs(const sb_settings_t *s, const char *suffix, sb_err_t *err);
 /* Writes .kong_env<suffix>, readable by the workers' user only. */

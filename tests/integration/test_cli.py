@@ -1,6 +1,9 @@
 """The verbs: outputs, exit codes and complaints, in the interface's words."""
 import os
+import pathlib
 import re
+import signal
+import subprocess
 
 import pytest
 
@@ -146,6 +149,48 @@ def test_check_loads_plugins(node):
     conf.write_text("plugins = bundled,nobody-has-this\n")
     r = node.run("check", str(conf))
     assert r.returncode == 1 and "nobody-has-this" in r.stderr and r.stderr.startswith("[error] ")
+
+
+@pytest.fixture
+def looking_plugin(node, workdir):
+    """Its handler notes mode and name of the prefix in `seen` when it is loaded, and waits for the file `go`."""
+    folder = workdir / "code" / "kong" / "plugins" / "looks"
+    folder.mkdir(parents=True)
+    (folder / "schema.lua").write_text('return { name = "looks", fields = { { config = { type = "record", fields = {} } } } }\n')
+    (folder / "handler.lua").write_text(f"""
+        os.execute("stat -c '%a %n' " .. ngx.config.prefix() .. " > {workdir}/seen.new && mv {workdir}/seen.new {workdir}/seen")
+        while not io.open("{workdir}/go") do os.execute("sleep 0.02") end
+        return {{ PRIORITY = 1, VERSION = "1.0.0" }}
+    """)
+    conf = node.prefix / "kong.conf"
+    conf.write_text(f"plugins = bundled,looks\nlua_package_path = {workdir}/code/?.lua;;\n")
+    return conf
+
+
+def seen(workdir):
+    mode, folder = (workdir / "seen").read_text().split()
+    assert folder.startswith("/tmp/silverback-check-")
+    return mode, pathlib.Path(folder)
+
+
+def test_check_leaves_nothing(node, workdir, looking_plugin):
+    (workdir / "go").touch()
+    r = node.run("check", str(looking_plugin))
+    assert (r.returncode, r.stderr) == (0, "")
+    mode, folder = seen(workdir)
+    assert mode == "700" and not folder.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_check_leaves_nothing(node, workdir, looking_plugin, number):
+    process = subprocess.Popen([PROGRAM, "check", looking_plugin], env=node.environ(), stdin=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (workdir / "seen").exists(), "the plugin to be loaded")
+        process.send_signal(number)
+    finally:
+        (workdir / "go").touch()
+    assert process.wait(60) == -number
+    assert not seen(workdir)[1].exists()
 
 
 def test_unknown_setting_is_named(node):
