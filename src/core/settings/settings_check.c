@@ -241,18 +241,20 @@ check_certificates(sb_settings_t *s)
     }
 }
 
+/* The path is not said of a secret: somebody may have given the key itself. */
 static void
 check_file(sb_settings_t *s, const char *name)
 {
-    const char *path = sb_settings_str(s, name);
+    const char *path = sb_settings_str(s, name), *shown;
     struct stat st;
 
     if (path == NULL)
         return;
+    shown = sb_settings_rows[sb_settings_row_index(name)].flags & SB_SETTING_SENSITIVE ? "the given path" : path;
     if (stat(path, &st) != 0)
-        sb_settings_problem(s, "%s: no such file at %s", name, path);
+        sb_settings_problem(s, "%s: no such file at %s", name, shown);
     else if (!S_ISREG(st.st_mode) || st.st_size > SB_SETTINGS_FILE_MAX)
-        sb_settings_problem(s, "%s: not a file of at most %d bytes: %s", name, SB_SETTINGS_FILE_MAX, path);
+        sb_settings_problem(s, "%s: not a file of at most %d bytes: %s", name, SB_SETTINGS_FILE_MAX, shown);
 }
 
 static void

@@ -142,6 +142,8 @@ exact_complaints(void **state)
     complains("nginx_http_x={vault://env/p}", "nginx_http_x: vault references are not available yet in this version");
     complains("error_template_json=/nowhere", "error_template_json: no such file at /nowhere");
     complains("client_ssl_cert=/etc/hosts", "client_ssl_cert_key must be specified");
+    complains("client_ssl_cert_key=the key itself",
+              "client_ssl_cert_key: no such file at the given path\nclient_ssl_cert must be specified");
     complains("lua_max_req_headers=0", "lua_max_req_headers must be an integer between 1 and 1000");
     complains("lua_max_uri_args=1.5", "lua_max_uri_args must be an integer between 1 and 1000");
     complains("upstream_keepalive_pool_size=-1", "upstream_keepalive_pool_size must be 0 or greater");
