@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/http.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ run(const sb_args_t *args)
     size_t n;
     int code = 1;
 
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to a connection that may be closed */
     if (sb_cli_node_settings(args, &s, &err) != SB_OK)
         return sb_cli_fail_err(&err);
     listeners = sb_settings_listen(s, "status_listen", &n);
