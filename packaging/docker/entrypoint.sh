@@ -1,10 +1,11 @@
 #!/bin/sh
 # The image's entry: takes settings from files, then becomes the command. KONG_PG_PASSWORD_FILE=/run/secrets/pw sets KONG_PG_PASSWORD to
-# what is in the file, and so for every setting; injected nginx directives (KONG_NGINX_…) are left alone, as some of them end in _file.
+# what is in the file, and so for every setting. Names that end in _file themselves are left alone: resolver_hosts_file, and some of the
+# injected nginx directives (KONG_NGINX_…).
 set -eu
 
 for name in $(env | sed -n 's/^\(KONG_[A-Z0-9_]*\)_FILE=.*/\1/p'); do
-    case $name in KONG_NGINX_*) continue ;; esac
+    case $name in KONG_NGINX_* | KONG_RESOLVER_HOSTS) continue ;; esac
     eval "file=\${${name}_FILE:-} already=\${$name:+yes}"
     [ -n "$file" ] || continue
     if [ -n "$already" ]; then
