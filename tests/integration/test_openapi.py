@@ -66,6 +66,8 @@ def test_document_is_valid(node):
     for name, schema in document["components"]["schemas"].items():
         assert re.fullmatch(r"[a-zA-Z0-9._-]+", name)
         jsonschema.Draft4Validator.check_schema(json_schema(schema))
+    for path, item in document["paths"].items():
+        assert not [m for m, op in item.items() if m != "parameters" and "content" in op["responses"].get("204", {})], path
     ids = [op["operationId"] for item in document["paths"].values() for op in item.values() if isinstance(op, dict)]
     assert len(ids) == len(set(ids)) > 200
     assert node.admin.get("/openapi").content == r.content

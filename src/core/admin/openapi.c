@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum takes { TAKES_NOTHING, TAKES_NEW, TAKES_CHANGE, TAKES_ANY };
-enum gives { GIVES_OBJECT, GIVES_ROW, GIVES_PARENT, GIVES_PAGE, GIVES_NOTHING, GIVES_MESSAGE, GIVES_ERROR };
+enum gives { GIVES_OBJECT, GIVES_ANY, GIVES_ROW, GIVES_PARENT, GIVES_PAGE, GIVES_NOTHING, GIVES_MESSAGE, GIVES_ERROR };
 
 /* Answers beside the successful one and 400, which everything may give. */
 #define NOT_FOUND   1u
@@ -59,12 +59,20 @@ static const struct kind kinds[] = {
     {sb_admin_targets_get, TAKES_NOTHING, GIVES_ROW, NOT_FOUND, NULL},
     {sb_admin_targets_patch, TAKES_CHANGE, GIVES_ROW, NOT_FOUND | CONFLICT, NULL},
     {sb_admin_targets_delete, TAKES_NOTHING, GIVES_NOTHING, NOT_FOUND, NULL},
+    {sb_admin_health, TAKES_NOTHING, GIVES_OBJECT, NOT_FOUND, PAGED " balancer_health"},
+    {sb_admin_health_up, TAKES_NOTHING, GIVES_NOTHING, NOT_FOUND, NULL},
+    {sb_admin_health_down, TAKES_NOTHING, GIVES_NOTHING, NOT_FOUND, NULL},
     /* the node */
     {sb_admin_root, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
     {sb_admin_status, TAKES_NOTHING, GIVES_OBJECT, 0, "unit scale"},
     {sb_admin_timers, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
     {sb_admin_endpoints, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
     {sb_admin_openapi, TAKES_NOTHING, GIVES_OBJECT, 0, NULL},
+    {sb_admin_config, TAKES_NOTHING, GIVES_ERROR, 0, NULL},
+    {sb_admin_clustering, TAKES_NOTHING, GIVES_ERROR, 0, NULL},
+    {sb_admin_cache_purge, TAKES_NOTHING, GIVES_NOTHING, 0, NULL},
+    {sb_admin_cache_get, TAKES_NOTHING, GIVES_ANY, NOT_FOUND, NULL},
+    {sb_admin_cache_delete, TAKES_NOTHING, GIVES_NOTHING, 0, NULL},
     {sb_admin_status_dns, TAKES_NOTHING, GIVES_OBJECT, ABSENT, NULL},
     {sb_admin_needs_wasm, TAKES_NOTHING, GIVES_ERROR, 0, NULL},
     {sb_admin_log_level, TAKES_NOTHING, GIVES_MESSAGE, 0, NULL},
@@ -93,8 +101,6 @@ kind_of(sb_admin_handler_pt handler, enum sb_admin_method m)
         general.takes = TAKES_ANY;
     if (m == SB_M_POST)
         general.codes |= CREATED;
-    if (m == SB_M_DELETE)
-        general.gives = GIVES_NOTHING;
     return general;
 }
 
@@ -206,6 +212,8 @@ success_schema(const sb_admin_route_t *r, const struct kind *k)
 
     if (k->gives == GIVES_MESSAGE)
         return sb_openapi_ref("schemas", "message");
+    if (k->gives == GIVES_ANY)
+        return json_object();
     if (k->gives == GIVES_PAGE && e == NULL)
         return sb_openapi_ref("schemas", "page");
     if (k->gives == GIVES_OBJECT || e == NULL)
@@ -216,22 +224,26 @@ success_schema(const sb_admin_route_t *r, const struct kind *k)
     return o;
 }
 
+/* Of a handler that is described in general terms, any success may come. */
 static void
 add_success(json_t *responses, const sb_admin_route_t *r, const struct kind *k)
 {
-    const char *status = k->gives == GIVES_NOTHING ? "204" : k->codes & CREATED ? "201" : "200";
+    bool created = (k->codes & CREATED) != 0, known = is_known(k->handler);
     json_t *o;
 
     if (k->gives == GIVES_ERROR)
         return;
+    if (k->gives == GIVES_NOTHING || !known)
+        json_object_set_new(responses, "204", json_pack("{s:s}", "description", "Done; nothing to show."));
     if (k->gives == GIVES_NOTHING)
-        o = json_pack("{s:s}", "description", "Done; nothing to show.");
-    else
-        o = json_pack("{s:s,s:{s:{s:o}}}", "description", k->codes & CREATED ? "What was made." : "The answer.", "content",
-                      "application/json", "schema", success_schema(r, k));
-    json_object_set_new(responses, status, o);
-    if (!is_known(k->handler)) /* in general terms: either may come */
-        json_object_set(responses, k->codes & CREATED || k->gives == GIVES_NOTHING ? "200" : "204", o);
+        return;
+    o = json_pack("{s:s,s:{s:{s:o}}}", "description", created ? "What was made." : "The answer.", "content", "application/json", "schema",
+                  success_schema(r, k));
+    if (!created || !known)
+        json_object_set(responses, "200", o);
+    if (created)
+        json_object_set(responses, "201", o);
+    json_decref(o);
 }
 
 static json_t *

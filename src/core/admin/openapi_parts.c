@@ -243,6 +243,7 @@ parameters(void)
         {"unit", "{\"type\":\"string\",\"enum\":[\"b\",\"k\",\"m\",\"g\",\"B\",\"K\",\"M\",\"G\"],\"default\":\"m\"}",
          "The unit of sizes of memory."},
         {"scale", "{\"type\":\"number\",\"minimum\":0,\"default\":2}", "How many digits sizes have behind the point."},
+        {"balancer_health", "{\"type\":\"string\",\"enum\":[\"1\"]}", "The balancer as a whole instead of its targets."},
         {"timeout", "{\"type\":\"number\",\"minimum\":0,\"default\":60}", "After how many seconds the old level comes back; 0: never."},
         {"method", "{\"type\":\"string\",\"default\":\"GET\"}", "The method of the request asked about."},
         {"url", "{\"type\":\"string\"}", "Its URL, `http[s]://host[:port]/path?query`, or a path. Must be given."},
