@@ -206,12 +206,14 @@ sb_admin_routes_find(const sb_admin_t *a, sb_str_t path, char **param)
                 found = &a->routes[i];
         }
     }
+    if (found != NULL && found->hidden)
+        found = NULL;
     for (size_t i = 0; found != NULL && which[i] >= 0 && i < SB_ADMIN_MAX_PARAMS; i++) {
         param[i] = p.seg[which[i]];
         p.seg[which[i]] = NULL;
     }
     path_free(&p);
-    return found == NULL || found->hidden ? NULL : found;
+    return found;
 }
 
 bool

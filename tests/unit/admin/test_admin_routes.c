@@ -51,6 +51,8 @@ test_find(void **state)
     assert_string_equal(param[0], "a/b c");
     assert_string_equal(param[1], "d");
     assert_null(param[2]);
+    find(n, "/snis/routes/certificate", param);
+    assert_null(param[0]); /* nobody would free it */
     find(n, "/", param);
 }
 
