@@ -99,6 +99,22 @@ decode_map(const struct sb_field *f, const json_t *v, sb_pool_t *pool, sb_map *o
     return SB_OK;
 }
 
+/* To the interface whole numbers beyond 64 bits are integers as well; the nearest that fits stands for them. */
+static bool
+whole_of(const json_t *v, int64_t *out)
+{
+    double d = json_real_value(v);
+
+    if (json_is_integer(v)) {
+        *out = json_integer_value(v);
+        return true;
+    }
+    if (!json_is_real(v) || floor(d) != d)
+        return false;
+    *out = d >= 0x1p63 ? INT64_MAX : d <= -0x1p63 ? SB_UNSET_INT + 1 : (int64_t)d;
+    return true;
+}
+
 static int
 decode_number(const struct sb_field *f, const json_t *v, void *out, sb_err_t *err)
 {
@@ -110,9 +126,8 @@ decode_number(const struct sb_field *f, const json_t *v, void *out, sb_err_t *er
         *(double *)out = json_number_value(v);
         return SB_OK;
     }
-    if (!json_is_integer(v))
+    if (!whole_of(v, &whole))
         return misfit(f, err);
-    whole = json_integer_value(v);
     memcpy(out, &whole, sizeof(whole));
     return SB_OK;
 }

@@ -136,6 +136,29 @@ test_unset(void **state)
 }
 
 static void
+test_large_integers(void **state)
+{
+    static const struct {
+        const char *json;
+        int64_t whole;
+    } rows[] = {{"{\"whole\":1e20}", INT64_MAX},
+                {"{\"whole\":9223372036854775808.0}", INT64_MAX},
+                {"{\"whole\":9223372036854775807}", INT64_MAX},
+                {"{\"whole\":-1e20}", INT64_MIN + 1},
+                {"{\"whole\":1e18}", 1000000000000000000}};
+    sb_pool_t *pool = sb_pool_new(0);
+    sb_err_t err = {0};
+    struct conf c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(decode(rows[i].json, pool, &c, &err), SB_OK);
+        assert_true(c.whole == rows[i].whole);
+    }
+    sb_pool_free(pool);
+}
+
+static void
 test_misfits(void **state)
 {
     static const char *const bad[] = {"{\"text\":1}",         "{\"whole\":\"1\"}",
@@ -166,6 +189,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_members),
         cmocka_unit_test(test_unset),
+        cmocka_unit_test(test_large_integers),
         cmocka_unit_test(test_misfits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
