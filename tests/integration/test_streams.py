@@ -226,6 +226,12 @@ def test_tls_is_ended(node, echoes):
     assert ask_tls(node.tls, name="a.test") == "a:hi", "a name weighs more"
 
 
+def test_a_server_name_cannot_write_the_log(node):
+    assert ask_tls(node.tls, name="a\nforged line.test") == ""
+    node.gw.wait_log('no Route matched with those values: port \\d+, SNI ""')
+    assert "forged line" not in node.gw.log()
+
+
 def test_openssl_client(node, echoes):
     node.route(node.service(echoes("a").port), protocols=["tls"], snis=["a.test"])
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{node.tls}", "-servername", "a.test", "-quiet", "-no_ign_eof"]

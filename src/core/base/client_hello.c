@@ -67,6 +67,13 @@ skip(struct reader *r, size_t n)
         byte(r);
 }
 
+static unsigned
+lower(unsigned c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* Of lower case. */
 static bool
 host_char(unsigned c)
 {
@@ -80,8 +87,7 @@ read_name(struct reader *r, size_t len, char *name)
     size_t n = 0;
 
     for (; n < len && r->state == SB_OK; n++) {
-        unsigned c = byte(r);
-        c = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+        unsigned c = lower(byte(r));
         good = good && host_char(c);
         if (good)
             name[n] = (char)c;
@@ -155,4 +161,16 @@ sb_client_hello_name(const unsigned char *data, size_t len, char name[SB_SERVER_
     if (r.state != SB_OK)
         name[0] = '\0';
     return r.state;
+}
+
+bool
+sb_server_name_lower(const char *name, size_t len, char *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned c = lower((unsigned char)name[i]);
+        if (!host_char(c))
+            return false;
+        out[i] = (char)c;
+    }
+    return true;
 }

@@ -15,4 +15,7 @@
 #define SB_HELLO_MORE 2
 int sb_client_hello_name(const unsigned char *data, size_t len, char name[SB_SERVER_NAME_MAX + 1]);
 
+/* A server name in lower case: len bytes to out. false: it is not a host name; what out holds is of no use then. */
+bool sb_server_name_lower(const char *name, size_t len, char *out);
+
 #endif

@@ -2,6 +2,7 @@
  * The stream module: directives and phases. `silverback_stream plain` marks the server that listens; `silverback_stream tls` one that does
  * not, whose proxy_ssl_* directives are what TLS to services begins with. Start at preread_handler().
  */
+#include "core/base/client_hello.h"
 #include "proxy/stream/module_int.h"
 
 /* ---- the connection ---- */
@@ -50,20 +51,21 @@ sb_stream_of(ngx_stream_session_t *s)
     return &ctx->stream;
 }
 
+/* What is no host name counts as none: it is logged, and may hold any bytes. */
 static ngx_int_t
 read_server_name(sb_stream_t *st)
 {
     const char *name = SSL_get_servername(st->connection->ssl->connection, TLSEXT_NAMETYPE_host_name);
     size_t len = name != NULL ? strlen(name) : 0;
-    u_char *copy;
+    char *copy;
 
     if (len == 0)
         return NGX_OK;
     copy = ngx_pnalloc(st->connection->pool, len);
     if (copy == NULL)
         return NGX_ERROR;
-    ngx_strlow(copy, (u_char *)name, len);
-    st->sni = (sb_str_t){(char *)copy, len};
+    if (sb_server_name_lower(name, len, copy))
+        st->sni = (sb_str_t){copy, len};
     return NGX_OK;
 }
 

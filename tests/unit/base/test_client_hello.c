@@ -172,11 +172,26 @@ something_else(void **state)
     }
 }
 
+static void
+lower_case(void **state)
+{
+    static const char *const wrong[] = {"a b", "a\nb.test", "a\"b", "\x7f", "caf\xc3\xa9.test", "*.test"};
+    char out[16];
+
+    assert_true(sb_server_name_lower("A.b-1_Z:test", 12, out));
+    assert_memory_equal(out, "a.b-1_z:test", 12);
+    assert_true(sb_server_name_lower("", 0, out));
+    assert_false(sb_server_name_lower("a\0b", 3, out));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_false(sb_server_name_lower(wrong[i], strlen(wrong[i]), out));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(long_names),
-                                       cmocka_unit_test(every_beginning_asks_for_more), cmocka_unit_test(something_else)};
+                                       cmocka_unit_test(every_beginning_asks_for_more), cmocka_unit_test(something_else),
+                                       cmocka_unit_test(lower_case)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
