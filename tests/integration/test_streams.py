@@ -311,6 +311,20 @@ def test_tls_to_the_service(node, echoes, workdir):
     assert ask(node.tcp) == "", "another name than the certificate's"
 
 
+def test_each_try_asks_for_its_own_name(gateway, ports, echoes, workdir):
+    """What was tried first is refused; the next target is asked for by its own name, and the log names both addresses."""
+    node = Node(gateway, ports, nginx_stream_log_format="tries 'T $upstream_addr'", proxy_stream_access_log="logs/stream.log tries")
+    dead, server = ports.take(), echoes("tls", context=server_context(workdir, "service.test"))
+    upstream(node.gw, "pool", {f"127.0.0.1:{dead}": 100, f"localhost:{server.port}": 100})
+    service = node.service(1, protocol="tls", host="pool")
+    node.route(service, destinations=[{"port": node.tcp}])
+    for _ in range(12):
+        assert ask(node.tcp) == "tls:hi"
+    node.gw.wait_log(rf"(?m)^T 127\.0\.0\.1:{dead}, .*127\.0\.0\.1:{server.port}$", name="stream")
+    node.gw.allow_log("connect\\(\\) failed")
+    assert set(server.server_names) == {"localhost"}
+
+
 # ---- settings and plugins ----
 
 

@@ -9,14 +9,15 @@
 static bool
 set_address(sb_stream_t *s, const sb_addr_t *addr, uint16_t port) /* an SRV record's own port counts */
 {
-    u_char *text = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
+    ngx_str_t *name = ngx_palloc(s->connection->pool, sizeof(*name) + NGX_SOCKADDR_STRLEN);
 
-    if (text == NULL)
+    if (name == NULL)
         return false;
     s->addr = *addr;
     ngx_inet_set_port(&s->addr.sa.any, addr->port != 0 ? addr->port : port);
-    s->name.data = text;
-    s->name.len = ngx_sock_ntop(&s->addr.sa.any, s->addr.len, text, NGX_SOCKADDR_STRLEN, 1);
+    name->data = (u_char *)(name + 1);
+    name->len = ngx_sock_ntop(&s->addr.sa.any, s->addr.len, name->data, NGX_SOCKADDR_STRLEN, 1);
+    s->name = name;
     return true;
 }
 
@@ -56,7 +57,7 @@ pick(sb_stream_t *s)
     s->tried[s->picked / 64] |= 1ull << (s->picked % 64);
     p = &s->peers->items[s->picked];
     s->endpoint = p->target;
-    return set_address(s, p->addr, p->addr->port != 0 ? p->addr->port : p->target->port);
+    return set_address(s, p->addr, p->target->port);
 }
 
 static ngx_int_t

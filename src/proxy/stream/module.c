@@ -137,15 +137,17 @@ log_handler(ngx_stream_session_t *s)
 {
     struct context *ctx = ngx_stream_get_module_ctx(s, ngx_stream_silverback_module);
     const ngx_time_t *now = ngx_timeofday();
+    const ngx_str_t *address;
 
     if (ctx == NULL || !ctx->stream.matched)
         return NGX_OK;
-    ctx->stream.result =
-        (sb_stream_result_t){.status = (int)s->status,
-                             .received = s->received,
-                             .sent = s->connection->sent,
-                             .duration_ms = ((int64_t)now->sec - s->start_sec) * 1000 + ((int64_t)now->msec - (int64_t)s->start_msec),
-                             .upstream_address = {(const char *)ctx->stream.name.data, s->upstream != NULL ? ctx->stream.name.len : 0}};
+    address = s->upstream != NULL ? ctx->stream.name : NULL;
+    ctx->stream.result = (sb_stream_result_t){
+        .status = (int)s->status,
+        .received = s->received,
+        .sent = s->connection->sent,
+        .duration_ms = ((int64_t)now->sec - s->start_sec) * 1000 + ((int64_t)now->msec - (int64_t)s->start_msec),
+        .upstream_address = address != NULL ? (sb_cstr){(const char *)address->data, address->len} : (sb_cstr){NULL, 0}};
     sb_stream_host.log(&ctx->stream);
     return NGX_OK;
 }

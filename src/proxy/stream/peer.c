@@ -101,6 +101,7 @@ sb_stream_proxy_configure(ngx_stream_session_t *s, const sb_stream_t *st)
 
 struct peer {
     sb_stream_t *stream;
+    ngx_stream_upstream_t *upstream;
     bool tried;
 };
 
@@ -113,9 +114,10 @@ get_peer(ngx_peer_connection_t *pc, void *data)
     if (peer->tried && !sb_stream_host.next(st))
         return NGX_BUSY;
     peer->tried = true;
+    peer->upstream->ssl_name = sb_stream_host.server_name(st); /* another target may have another name */
     pc->sockaddr = &st->addr.sa.any;
     pc->socklen = st->addr.len;
-    pc->name = &st->name;
+    pc->name = st->name;
     pc->cached = 0;
     pc->connection = NULL;
     return NGX_OK;
@@ -151,12 +153,12 @@ sb_stream_peer_init(ngx_stream_session_t *s, ngx_stream_upstream_srv_conf_t *us)
     if (st == NULL || !st->prepared || peer == NULL)
         return NGX_ERROR;
     peer->stream = st;
+    peer->upstream = u;
     u->peer.data = peer;
     u->peer.get = get_peer;
     u->peer.free = free_peer;
     u->peer.set_session = set_session;
     u->peer.save_session = save_session;
     u->peer.tries = (ngx_uint_t)st->service->retries + 1;
-    u->ssl_name = sb_stream_host.server_name(st);
     return NGX_OK;
 }

@@ -38,7 +38,7 @@ struct sb_stream {
     const char *why; /* what kept the last target from having an address */
     sb_query_t query;
     sb_addr_t addr;
-    ngx_str_t name; /* "ip:port" */
+    ngx_str_t *name; /* "ip:port" of addr; each try has its own, because nginx keeps pointers for $upstream_addr. NULL: no try yet */
     bool prepared;
 };
 
