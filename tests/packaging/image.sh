@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.."
 page=$PWD/docs/custom-plugin.md
 store=${SB_BUILDAH:-/var/tmp/silverback-buildah}
 tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
 
 b() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
 fail() {
@@ -88,5 +89,6 @@ if [ "${1:-}" = --run ]; then
     run
 else
     build "$1"
+    rm -rf "$tmp"
     exec unshare --net -- bash "$0" --run
 fi
