@@ -1,6 +1,6 @@
 /*
- * The parts of name resolution that need no network: IP literals and the hosts file. Pure functions on text; the file is
- * foreign bytes, so every length is checked and bad lines are passed over, as every other reader of such files does.
+ * The parts of name resolution that need no network: IP literals, the hosts file and the options of resolv.conf. Pure functions on
+ * text; the files are foreign bytes, so every length is checked and bad lines are passed over, as every other reader of such files does.
  */
 #include "proxy/resolver_addr.h"
 
@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* The C library's bounds for what resolv.conf says. */
+#define MAX_TIMEOUT  30
+#define MAX_ATTEMPTS 5
 
 void
 sb_addr_set(sb_addr_t *out, int family, const void *bytes)
@@ -77,17 +81,73 @@ parse_line(const char *p, const char *end, void (*fn)(sb_str_t, const sb_addr_t 
         fn(word, &addr, arg);
 }
 
+/* The next line without its end. False: there is none. */
+static bool
+next_line(const char **p, const char *end, sb_str_t *line)
+{
+    const char *nl = *p < end ? memchr(*p, '\n', (size_t)(end - *p)) : NULL;
+
+    if (*p >= end)
+        return false;
+    line->data = *p;
+    line->len = (size_t)((nl != NULL ? nl : end) - *p);
+    *p = nl != NULL ? nl + 1 : end;
+    return true;
+}
+
 void
 sb_hosts_parse(const char *text, size_t len, void (*fn)(sb_str_t name, const sb_addr_t *addr, void *arg), void *arg)
 {
     const char *end = text + len;
+    sb_str_t line;
 
-    while (text < end) {
-        const char *nl = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = nl != NULL ? nl : end;
+    while (next_line(&text, end, &line))
+        parse_line(line.data, line.data + line.len, fn, arg);
+}
 
-        parse_line(text, stop, fn, arg);
-        text = nl != NULL ? nl + 1 : end;
+/* "key:n". */
+static void
+take_option(sb_str_t word, const char *key, uint8_t max, uint8_t *out)
+{
+    size_t at = strlen(key);
+    uint32_t n = 0;
+
+    if (word.len <= at || memcmp(word.data, key, at) != 0)
+        return;
+    for (; at < word.len; at++) {
+        if (word.data[at] < '0' || word.data[at] > '9')
+            return;
+        n = n * 10 + (uint32_t)(word.data[at] - '0');
+        n = n < max ? n : max;
+    }
+    if (n != 0)
+        *out = (uint8_t)n;
+}
+
+void
+sb_dns_options_parse(const char *text, size_t len, sb_dns_times_t *out)
+{
+    const char *end = text + len;
+    sb_str_t word;
+
+    while (next_word(&text, end, &word)) {
+        take_option(word, "timeout:", MAX_TIMEOUT, &out->timeout);
+        take_option(word, "attempts:", MAX_ATTEMPTS, &out->attempts);
+    }
+}
+
+void
+sb_resolv_conf_parse(const char *text, size_t len, sb_dns_times_t *out)
+{
+    static const char key[] = "options";
+    const char *end = text + len;
+    sb_str_t line;
+
+    while (next_line(&text, end, &line)) {
+        size_t at = sizeof(key) - 1;
+
+        if (line.len > at && memcmp(line.data, key, at) == 0 && (line.data[at] == ' ' || line.data[at] == '\t'))
+            sb_dns_options_parse(line.data + at, line.len - at, out);
     }
 }
 

@@ -11,11 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The defaults of older c-ares keep a request waiting for more than a minute when the name server is dead. */
+/* The defaults of older c-ares keep a request waiting for more than a minute when the name server is dead; and those versions do not know
+ * resolv.conf's words `timeout` and `attempts`, which are read here for them. */
 #define OLD_TIMEOUT_MS 5000
 #define OLD_TRIES      4
 #define TIMEOUT_MS     2000
 #define TRIES          3
+
+#define RESOLV_CONF     "/etc/resolv.conf"
+#define RESOLV_CONF_MAX (64u << 10)
 
 #define CLASS_IN 1
 
@@ -161,19 +165,42 @@ sock_state(void *data, ares_socket_t fd, int readable, int writable)
     want(s->c->write, NGX_WRITE_EVENT, writable);
 }
 
+/* times: NULL for c-ares's own. */
 static int
-channel_new(bool own_times, ares_channel *out)
+channel_new(const sb_dns_times_t *times, ares_channel *out)
 {
-    struct ares_options o = {.sock_state_cb = sock_state, .lookups = "b", .timeout = TIMEOUT_MS, .tries = TRIES};
+    struct ares_options o = {.sock_state_cb = sock_state, .lookups = "b"};
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS; /* "b": DNS only, the hosts file is ours */
 
 #ifdef ARES_OPT_QUERY_CACHE
     mask |= ARES_OPT_QUERY_CACHE; /* newer ones have a cache of their own; of 0 seconds here: ours is the one that settings bound */
 #endif
-    return ares_init_options(out, &o, mask | (own_times ? ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES : 0));
+    if (times != NULL) {
+        o.timeout = times->timeout != 0 ? times->timeout * 1000 : TIMEOUT_MS;
+        o.tries = times->attempts != 0 ? times->attempts : TRIES;
+        mask |= ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
+    }
+    return ares_init_options(out, &o, mask);
 }
 
-/* Whether neither resolv.conf nor RES_OPTIONS says how long to wait. */
+/* What resolv.conf says, and the environment above it. */
+static sb_dns_times_t
+told_times(void)
+{
+    sb_dns_times_t times = {0};
+    size_t len = 0;
+    char *text = sb_hosts_read(RESOLV_CONF, RESOLV_CONF_MAX, &len);
+    const char *options = getenv("RES_OPTIONS");
+
+    if (text != NULL)
+        sb_resolv_conf_parse(text, len, &times);
+    if (options != NULL)
+        sb_dns_options_parse(options, strlen(options), &times);
+    free(text);
+    return times;
+}
+
+/* Whether c-ares found nothing that says how long to wait, in the words that it knows. */
 static bool
 times_are_defaults(ares_channel channel)
 {
@@ -197,10 +224,12 @@ sb_resolver_io_open(const char *servers, ngx_log_t *log, sb_err_t *err)
     io.log = log;
     ngx_queue_init(&io.sockets);
     if (rc == ARES_SUCCESS)
-        rc = channel_new(false, &io.channel);
+        rc = channel_new(NULL, &io.channel);
     if (rc == ARES_SUCCESS && times_are_defaults(io.channel)) {
+        sb_dns_times_t times = told_times();
+
         ares_destroy(io.channel);
-        rc = channel_new(true, &io.channel);
+        rc = channel_new(&times, &io.channel);
     }
     if (rc != ARES_SUCCESS) {
         sb_err_set(err, SB_E_NONE, "name resolver: %s", ares_strerror(rc));

@@ -1,4 +1,5 @@
-/* The text of a hosts file: names and addresses that come out of it lie within it, and are not empty. */
+/* The text of a hosts file: names and addresses that come out of it lie within it, and are not empty. As that of a resolv.conf it says
+ * nothing out of bounds. */
 #include "proxy/resolver_hosts.c"
 
 #include "fuzz.h"
@@ -22,6 +23,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct text t = {(const char *)data, size};
 
+    sb_dns_times_t times = {0};
+
     sb_hosts_parse(t.data, size, check, &t);
+    sb_resolv_conf_parse(t.data, size, &times);
+    sb_dns_options_parse(t.data, size, &times);
+    SB_ASSERT(times.timeout <= MAX_TIMEOUT && times.attempts <= MAX_ATTEMPTS);
     return 0;
 }

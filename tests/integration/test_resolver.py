@@ -317,7 +317,6 @@ def test_resolver_options(node, dns, options, name, asked):
     assert [n for n, _ in dns.asked] == asked
 
 
-@pytest.mark.xfail(reason="a third question is sometimes asked: docs/roadmap.md, Known gaps")
 def test_attempts(node, dns):
     dns.table[("dead.test", "A")] = DROP
     gw = node(nginx_main_env='"RES_OPTIONS=attempts:2 timeout:1"', dns_order="A")

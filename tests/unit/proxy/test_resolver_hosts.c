@@ -1,4 +1,4 @@
-/* IP literals and the hosts file. */
+/* IP literals, the hosts file and the options of resolv.conf. */
 #include "proxy/resolver_hosts.c"
 
 #include <setjmp.h>
@@ -79,6 +79,34 @@ hosts_file(void **state)
 }
 
 static void
+options(void **state)
+{
+    static const struct {
+        const char *text;
+        sb_dns_times_t conf, env; /* what the text says as a file, and as RES_OPTIONS */
+    } rows[] = {
+        {"", {0, 0}, {0, 0}},
+        {"options timeout:1 attempts:2", {1, 2}, {1, 2}},
+        {"nameserver ::1\noptions\tattempts:3\toptions\r\noptions  ndots:5 timeout:07\n", {7, 3}, {0, 3}},
+        {"timeout:4 attempts:4", {0, 0}, {4, 4}},
+        {"options timeout:1 timeout:2", {2, 0}, {2, 0}},
+        {"options timeout:31 attempts:99999999999999999999999", {30, 5}, {30, 5}},
+        {"options timeout:0 attempts:", {0, 0}, {0, 0}},
+        {"options timeout:-1 attempts:2x timeouts:3", {0, 0}, {0, 0}},
+        {" options timeout:1\n#options timeout:1\noptionstimeout:1\noptions", {0, 0}, {0, 0}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        sb_dns_times_t conf = {0}, env = {0};
+
+        sb_resolv_conf_parse(rows[i].text, strlen(rows[i].text), &conf);
+        sb_dns_options_parse(rows[i].text, strlen(rows[i].text), &env);
+        assert_memory_equal(&conf, &rows[i].conf, sizeof(conf));
+        assert_memory_equal(&env, &rows[i].env, sizeof(env));
+    }
+}
+
+static void
 reading_is_bounded(void **state)
 {
     char path[] = "/tmp/sb-hosts-XXXXXX";
@@ -101,10 +129,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(literals),
-        cmocka_unit_test(not_literals),
-        cmocka_unit_test(hosts_file),
-        cmocka_unit_test(reading_is_bounded),
+        cmocka_unit_test(literals), cmocka_unit_test(not_literals),       cmocka_unit_test(hosts_file),
+        cmocka_unit_test(options),  cmocka_unit_test(reading_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
