@@ -18,6 +18,14 @@ is_proxy(ngx_http_request_t *r)
 
 /* ---- errors ---- */
 
+/* nginx answers 501 to a body whose framing it does not know. Where such a body ends is anybody's guess: that is malformed. */
+static void
+refuse_framing(ngx_http_request_t *r)
+{
+    if (r->err_status == NGX_HTTP_NOT_IMPLEMENTED && r->headers_in.transfer_encoding != NULL && !r->headers_in.chunked)
+        r->err_status = r->headers_out.status = NGX_HTTP_BAD_REQUEST;
+}
+
 /* nginx is about to send a page of its own for an error: the header is changed here, the body when it comes. */
 static void
 replace_error_page(sb_ctx_t *ctx)
@@ -25,6 +33,7 @@ replace_error_page(sb_ctx_t *ctx)
     ngx_http_request_t *r = ctx->r;
     sb_str_t content_type, body;
 
+    refuse_framing(r);
     if (ctx->exchange != NULL)
         sb_upstream_header_undo(ctx->exchange);
     sb_error_body(ctx, sb_error_choose(ctx, true), (int)r->err_status, (sb_str_t){NULL, 0}, &content_type, &body);

@@ -87,19 +87,29 @@ normal_path(sb_ctx_t *ctx)
     return (sb_str_t){out, sb_router_normalise_path(ctx->raw_path.data, ctx->raw_path.len, out)};
 }
 
+/* The host that is asked for, with its port. That of a target in absolute form beats the header (RFC 9112, 3.2.2). */
+static sb_str_t
+asked_host(ngx_http_request_t *r)
+{
+    const ngx_table_elt_t *host = r->headers_in.host;
+    const u_char *end = r->port_end != NULL ? r->port_end : r->host_end;
+
+    if (r->host_start != NULL && r->host_end != NULL)
+        return (sb_str_t){(char *)r->host_start, (size_t)(end - r->host_start)};
+    if (host != NULL)
+        return (sb_str_t){(char *)host->value.data, host->value.len};
+    return (sb_str_t){r->headers_in.server.data != NULL ? (char *)r->headers_in.server.data : "", r->headers_in.server.len};
+}
+
 static void
 fill_request(sb_ctx_t *ctx, sb_route_request_t *req)
 {
     ngx_http_request_t *r = ctx->r;
-    ngx_table_elt_t *host = r->headers_in.host;
     const char *sni;
 
     ctx->raw_path = raw_path(r);
     ctx->path = normal_path(ctx);
-    if (host != NULL)
-        ctx->host = (sb_str_t){(char *)host->value.data, host->value.len};
-    else
-        ctx->host = (sb_str_t){r->headers_in.server.data != NULL ? (char *)r->headers_in.server.data : "", r->headers_in.server.len};
+    ctx->host = asked_host(r);
     memset(req, 0, sizeof(*req));
     req->method = (sb_str_t){(char *)r->method_name.data, r->method_name.len};
     req->port = sb_forwarded_port(ctx);
@@ -120,6 +130,32 @@ fill_request(sb_ctx_t *ctx, sb_route_request_t *req)
         if (sni != NULL)
             req->sni = (sb_str_t){sni, strlen(sni)};
     }
+}
+
+/* ---- what has more than one reading ---- */
+
+/* A host that ends early for whoever reads it as part of a URL, or whose port is none. nginx has refused "/", spaces and controls. */
+static bool
+host_is_ambiguous(sb_str_t host)
+{
+    static const bool stops[256] = {['@'] = true, ['#'] = true, ['?'] = true, ['\\'] = true};
+    bool literal = host.len != 0 && host.data[0] == '[', port = false;
+
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char c = (unsigned char)host.data[i];
+
+        if (stops[c] || (port && (c < '0' || c > '9')))
+            return true;
+        port |= c == ':' && !literal;
+    }
+    return false;
+}
+
+/* A target has no fragment; nginx's parser marks targets that have a "#", among others. */
+static bool
+target_is_ambiguous(const ngx_http_request_t *r)
+{
+    return r->complex_uri && memchr(r->unparsed_uri.data, '#', r->unparsed_uri.len) != NULL;
 }
 
 /* ---- whom to believe ---- */
@@ -264,6 +300,11 @@ sb_match(sb_ctx_t *ctx)
     int rc;
 
     fill_request(ctx, &req);
+    if (host_is_ambiguous(ctx->host) || target_is_ambiguous(ctx->r)) {
+        sb_exit_error(ctx, 400, (sb_str_t){NULL, 0});
+        ctx->r->keepalive = 0;
+        return;
+    }
     if (sb_model_begin(sb_worker.reader, NULL) != SB_OK) {
         sb_exit_error(ctx, 500, (sb_str_t){NULL, 0});
         return;

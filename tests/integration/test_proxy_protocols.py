@@ -46,9 +46,9 @@ class H2Client:
     def flush(self):
         self.sock.sendall(self.h2.data_to_send())
 
-    def request(self, path, method="GET", body=None, headers=()):
+    def request(self, path, method="GET", body=None, headers=(), authority="api.example"):
         stream = self.h2.get_next_available_stream_id()
-        self.h2.send_headers(stream, [(":method", method), (":path", path), (":scheme", "https"), (":authority", "api.example"), *headers],
+        self.h2.send_headers(stream, [(":method", method), (":path", path), (":scheme", "https"), (":authority", authority), *headers],
                              end_stream=body is None)
         if body is not None:
             self.h2.send_data(stream, body, end_stream=True)

@@ -11,6 +11,7 @@ import pytest
 
 import support
 from proxy_support import Raw, route_to
+from test_proxy_protocols import H2Client
 
 POST_BARE, GET_BARE, HOST = "POST /t/x HTTP/1.1\r\n", "GET /t/x HTTP/1.1\r\n", "Host: h\r\n"
 POST, GET = POST_BARE + HOST, GET_BARE + HOST
@@ -41,13 +42,13 @@ ROWS = [
     ("length, then chunked", POST + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, None),
     ("chunked, then length", POST + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", 400, None),
     ("chunked twice", POST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, None),
-    ("chunked after another", POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, None),
-    ("chunked before another", POST + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 501, None),
-    ("identity", POST + "Transfer-Encoding: identity\r\n\r\n", 501, None),
-    ("xchunked", POST + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, None),
-    ("chunked quoted", POST + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501, None),
-    ("encoding empty", POST + "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 501, None),
-    ("encoding with vertical tab", POST + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 501, None),
+    ("chunked after another", POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, None),
+    ("chunked before another", POST + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400, None),
+    ("identity", POST + "Transfer-Encoding: identity\r\n\r\n", 400, None),
+    ("xchunked", POST + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, None),
+    ("chunked quoted", POST + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400, None),
+    ("encoding empty", POST + "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 400, None),
+    ("encoding with vertical tab", POST + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400, None),
     ("encoding with space before colon", POST + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, None),
     ("length with space before colon", POST + "Content-Length : 5\r\n\r\nhello", 400, None),
     ("encoding with underscore", POST + "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", 200, sent("POST /x", own="Content-Length: 5\r\n", body="hello")),
@@ -89,11 +90,18 @@ ROWS = [
     ("host twice, different", GET + "Host: i\r\n\r\n", 400, None),
     ("host twice, equal", GET + "Host: h\r\n\r\n", 400, None),
     ("host with a path", GET_BARE + "Host: h/x\r\n\r\n", 400, None),
-    ("host with user", GET_BARE + "Host: u@h\r\n\r\n", 200, sent("GET /x", host="u@h")),
+    ("host with user", GET_BARE + "Host: u@h\r\n\r\n", 400, None),
+    ("host with a query", GET_BARE + "Host: h?x\r\n\r\n", 400, None),
+    ("host with a fragment", GET_BARE + "Host: h#x\r\n\r\n", 400, None),
+    ("host with a backslash", GET_BARE + "Host: h\\x\r\n\r\n", 400, None),
     ("host with a space", GET_BARE + "Host: h i\r\n\r\n", 400, None),
     ("host with a NUL", GET_BARE + "Host: h\x00i\r\n\r\n", 400, None),
-    ("host with a port that is none", GET_BARE + "Host: h:80x\r\n\r\n", 200, sent("GET /x")),
+    ("host with a port that is none", GET_BARE + "Host: h:80x\r\n\r\n", 400, None),
+    ("host with two ports", GET_BARE + "Host: h:80:81\r\n\r\n", 400, None),
+    ("host with an empty port", GET_BARE + "Host: h:\r\n\r\n", 200, sent("GET /x")),
+    ("host of an address with a port", GET_BARE + "Host: [::1]:80\r\n\r\n", 200, sent("GET /x", host="[::1]")),
     ("absolute form beats host", "GET http://other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x", host="other")),
+    ("absolute form with user", "GET http://u@other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("absolute form of another scheme", "GET ftp://other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x", host="other")),
     ("no version", "GET /t/x\r\n\r\n", 0, sent("GET /x", host="")),
     ("unknown version", "GET /t/x HTTP/9.9\r\nHost: h\r\n\r\n", 505, None),
@@ -101,7 +109,10 @@ ROWS = [
     ("space in the target", "GET /t/x y HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("tab in the target", "GET /t/x\ty HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("two spaces", "GET  /t/x  HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x")),
-    ("fragment", "GET /t/x#y HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x#y", path="/t/x#y")),
+    ("fragment", "GET /t/x#y HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
+    ("fragment in the query", "GET /t/x?a#y HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
+    ("fragment behind a slash", "GET /t/#y HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
+    ("encoded fragment", "GET /t/x%23y HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x%23y", path="/t/x%23y")),
     ("method in small letters", "get /t/x HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("method with a control character", "G\x01T /t/x HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("no leading slash", "GET t/x HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
@@ -157,6 +168,8 @@ def node():
     gw.start()
     gw.recorder = Recorder()
     route_to(gw, f"http://{gw.recorder.address}", "/t", service={"retries": 0})
+    gw.admin.post("/routes", json={"name": "kept", "paths": ["/kept"], "hosts": ["kept.test"], "preserve_host": True,
+                                   "service": {"id": gw.admin.get("/services").json()["data"][0]["id"]}})
     yield gw
     gw.close()
     gw.recorder.server.close()
@@ -175,9 +188,44 @@ def test_one_reading(node, request_text, status, upstream):
     node.recorder.got = b""
     raw = Raw(node.proxy_port).send(request_text)
     if status:
-        assert raw.response()[0] == status
+        answer = raw.response()
+        assert answer[0] == status
+        assert status != 400 or b"Bad request" in answer[2]
     else:
         assert raw.rest() == b"ok"
     raw.close()
     assert Raw(node.proxy_port).send("GET /t/after HTTP/1.1\r\nHost: h\r\n\r\n").response()[0] == 200
     assert node.recorder.got == expected((upstream or "") + sent("GET /after", path="/t/after"))
+
+
+@pytest.mark.parametrize("target,host,kept", [
+    ("/kept", "kept.test", b"kept.test"),
+    ("http://kept.test/kept", "h", b"kept.test"),
+    ("http://kept.test:81/kept", "h:82", b"kept.test:81"),
+    ("http://kept.test:81?x", "h", None),
+    ("http://h/kept", "kept.test", None),
+])
+def test_one_host(node, target, host, kept):
+    """Routes are matched by the host that the service is told of: the target's, where it has one."""
+    node.recorder.got = b""
+    raw = Raw(node.proxy_port).send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    assert raw.response()[0] == (200 if kept else 404)
+    hosts = [line for line in node.recorder.got.split(b"\r\n") if line.lower().startswith(b"host:")]
+    assert hosts == ([b"Host: " + kept] if kept else [])
+
+
+@pytest.mark.parametrize("path,authority,headers", [
+    ("/t/x#y", "h", []),
+    ("/t/x?a#y", "h", []),
+    ("/t/x", "u@h", []),
+    ("/t/x", "h:80x", []),
+    ("/t/x", "h", [("host", "i")]),
+    ("/t/x", "h", [("transfer-encoding", "gzip")]),
+])
+def test_one_reading_of_http2(node, path, authority, headers):
+    node.recorder.got = b""
+    client = H2Client(node.tls_port)
+    client.h2.config.validate_outbound_headers = client.h2.config.normalize_outbound_headers = False
+    answer = client.answer(client.request(path, authority=authority, headers=headers))
+    assert answer["headers"][":status"] == "400" and b"Bad request" in answer["body"]
+    assert node.recorder.got == b""
