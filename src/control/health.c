@@ -8,8 +8,9 @@
  * once, and it is not started again before its end.
  *
  * How it follows the configuration: a tick looks whether the event sequence has moved; then a job on the store thread reads the upstreams
- * and targets (read_rows()), the proxy is asked what the names stand for (ask_names()), and the list is made anew (rebuild()). Rounds of
- * upstreams that were there before keep their time. Names are asked for again every now and then.
+ * and targets (read_rows()), the proxy is asked what the names stand for (ask_names()), and the list is made anew (rebuild()): upstreams of
+ * which nothing has changed stay as they are, of the others rounds keep their time and place, and probes under way still count for
+ * addresses that remain. Names are asked for again every now and then.
  *
  * All on the event loop, but for read_rows(). Nothing here keeps a worker from exiting. Start at on_tick().
  */
@@ -57,7 +58,8 @@ struct round {
 struct checked {
     ngx_queue_t link;
     sb_uuid_t id;
-    bool gone; /* not in the list any more */
+    json_t *item, *names; /* what it was made of: of rows, and of what names stand for (null: not known), by host */
+    bool gone;            /* not in the list any more */
     size_t running, concurrency;
     struct round rounds[2];
     sb_health_limits_t limits;
@@ -116,6 +118,8 @@ free_checked(struct checked *c)
     free(c->hows);
     free(c->addresses);
     SSL_CTX_free(c->tls);
+    json_decref(c->item);
+    json_decref(c->names);
     free(c);
 }
 
@@ -167,14 +171,31 @@ kind_of(const struct checked *c, struct probe_result result, enum sb_health_kind
     }
 }
 
-static void
-note(const struct checked *c, const struct address *a, struct probe_result result)
+static struct checked *find_checked(const sb_uuid_t *id);
+
+/* The upstream as it is now, whose check of the address may have begun before a change; NULL: the address is not checked any more. */
+static const struct checked *
+as_it_is(const struct checked *c, const struct address *a)
 {
+    const struct checked *now = c->gone ? find_checked(&c->id) : c;
+
+    if (now == NULL || now == c)
+        return now;
+    for (size_t i = 0; i < now->n; i++)
+        if (now->addresses[i].key == a->key)
+            return now;
+    return NULL;
+}
+
+static void
+note(const struct checked *checked, const struct address *a, struct probe_result result)
+{
+    const struct checked *c = as_it_is(checked, a);
     enum sb_health_kind kind;
     u_char text[NGX_SOCKADDR_STRLEN];
     ngx_str_t name = {0, text};
 
-    if (c->gone || !kind_of(c, result, &kind) || !sb_health_report(&checks.rt->health, &a->target, a->key, kind, &c->limits))
+    if (c == NULL || !kind_of(c, result, &kind) || !sb_health_report(&checks.rt->health, &a->target, a->key, kind, &c->limits))
         return;
     name.len = ngx_sock_ntop((struct sockaddr *)&a->sa.any, a->len, text, sizeof(text), 1);
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "target %V is %s by its checks", &name,
@@ -413,21 +434,39 @@ host_of(const json_t *row, uint16_t *port)
     return sb_strdup_len(host.data, host.len);
 }
 
+/* What a host name stands for, as far as it is known. Borrowed. */
+static json_t *
+addresses_of(const char *host)
+{
+    json_t *known = json_object_get(checks.names, host);
+
+    return known != NULL ? known : json_null();
+}
+
+static void
+add_addresses_of(struct checked *c, size_t *cap, const sb_uuid_t *target, const char *host, uint16_t port)
+{
+    json_t *addresses = addresses_of(host), *ip;
+    size_t i;
+
+    json_object_set(c->names, host, addresses);
+    json_array_foreach(addresses, i, ip) add_address(c, cap, target, json_string_value(ip), port);
+}
+
 static void
 add_target(struct checked *c, size_t *cap, const json_t *upstream, const json_t *active, const json_t *row)
 {
     uint16_t port = 0;
     char *host = host_of(row, &port);
     const char *id_text = sb_json_string(row, "id");
-    json_t *ip;
     sb_uuid_t id;
-    size_t i;
 
     if (host != NULL && id_text != NULL && sb_uuid_parse(id_text, strlen(id_text), &id)) {
         make_how(c, upstream, active, host);
         if (is_ip(host))
             add_address(c, cap, &id, host, port);
-        json_array_foreach(json_object_get(checks.names, host), i, ip) add_address(c, cap, &id, json_string_value(ip), port);
+        else
+            add_addresses_of(c, cap, &id, host, port);
     }
     free(host);
 }
@@ -445,7 +484,7 @@ init_round(struct checked *c, size_t which, const json_t *side)
 }
 
 static struct checked *
-make_checked(const json_t *item)
+make_checked(json_t *item)
 {
     const json_t *upstream = json_object_get(item, "upstream"), *targets = json_object_get(item, "targets");
     const json_t *active = json_object_get(json_object_get(upstream, "healthchecks"), "active");
@@ -455,6 +494,8 @@ make_checked(const json_t *item)
     size_t i, cap = 0;
 
     sb_uuid_parse(sb_json_string(upstream, "id"), SB_UUID_TEXT, &c->id);
+    c->item = json_incref(item);
+    c->names = json_object();
     c->concurrency = (size_t)sb_json_int(active, "concurrency", 10);
     c->concurrency = c->concurrency > MAX_RUNNING ? MAX_RUNNING : c->concurrency;
     c->limits = (sb_health_limits_t){{[SB_HEALTH_SUCCESS] = (uint8_t)sb_json_int(good, "successes", 0),
@@ -494,6 +535,54 @@ delay_of(const struct checked *old, const struct round *round)
     return before == NULL || before->interval != round->interval || left < 1 ? 1 : (ngx_msec_t)left;
 }
 
+/* Whether an upstream is what it was made of still. */
+static bool
+is_same(const struct checked *c, const json_t *item)
+{
+    const char *host;
+    json_t *addresses;
+
+    if (!json_equal(c->item, item))
+        return false;
+    json_object_foreach(c->names, host, addresses) if (!json_equal(addresses, addresses_of(host))) return false;
+    return true;
+}
+
+/* A round that was under way goes on with the address of the same number, when its time comes. */
+static void
+take_over(struct checked *c, const struct checked *old)
+{
+    for (size_t k = 0; k < 2; k++) {
+        struct round *round = &c->rounds[k];
+
+        if (round->interval == 0)
+            continue;
+        if (old != NULL && old->rounds[k].interval == round->interval && old->rounds[k].next < old->n)
+            round->next = old->rounds[k].next;
+        ngx_add_timer(&round->timer, delay_of(old, round));
+    }
+}
+
+/* The entry of the new list for an item. */
+static struct checked *
+renew(json_t *item)
+{
+    struct checked *old, *c;
+    sb_uuid_t id;
+
+    sb_uuid_parse(sb_json_string(json_object_get(item, "upstream"), "id"), SB_UUID_TEXT, &id);
+    old = find_checked(&id);
+    if (old != NULL && is_same(old, item)) {
+        ngx_queue_remove(&old->link);
+        json_decref(old->item);
+        old->item = json_incref(item); /* not two of the same */
+        return old;
+    }
+    c = make_checked(item);
+    take_over(c, old);
+    return c;
+}
+
 static void
 rebuild(void)
 {
@@ -504,11 +593,8 @@ rebuild(void)
     ngx_queue_init(&fresh);
     json_array_foreach(checks.rows, i, item)
     {
-        struct checked *c = make_checked(item), *old = find_checked(&c->id);
+        struct checked *c = renew(item);
 
-        for (size_t k = 0; k < 2; k++)
-            if (c->rounds[k].interval != 0)
-                ngx_add_timer(&c->rounds[k].timer, delay_of(old, &c->rounds[k]));
         ngx_queue_insert_tail(&fresh, &c->link);
     }
     while (!ngx_queue_empty(&checks.list))

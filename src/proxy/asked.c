@@ -9,6 +9,8 @@
  */
 #include "proxy/proxy_int.h"
 
+#include <stdlib.h>
+
 struct asking {
     ngx_queue_t link;
     uint64_t id;
@@ -31,14 +33,32 @@ end(struct asking *a, bool answer)
     free(a);
 }
 
+static int
+by_text(const void *a, const void *b)
+{
+    return strcmp((*(const sb_addr_t *const *)a)->text, (*(const sb_addr_t *const *)b)->text);
+}
+
+/* The addresses as texts, in their order: servers turn them round with each answer, which is no news. */
+static json_t *
+texts_of(const sb_addrs_t *addrs)
+{
+    const sb_addr_t **sorted = sb_malloc((addrs->n + 1) * sizeof(*sorted));
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < addrs->n; i++)
+        sorted[i] = &addrs->addr[i];
+    qsort(sorted, addrs->n, sizeof(*sorted), by_text);
+    for (uint32_t i = 0; i < addrs->n; i++)
+        json_array_append_new(list, json_string(sorted[i]->text));
+    free(sorted);
+    return list;
+}
+
 static void
 note(struct asking *a, const char *name, const sb_addrs_t *addrs, const char *why)
 {
-    json_t *list = addrs != NULL ? json_array() : json_string(why);
-
-    for (uint32_t i = 0; addrs != NULL && i < addrs->n; i++)
-        json_array_append_new(list, json_string(addrs->addr[i].text));
-    json_object_set_new(a->found, name, list);
+    json_object_set_new(a->found, name, addrs != NULL ? texts_of(addrs) : json_string(why));
     a->at++;
 }
 

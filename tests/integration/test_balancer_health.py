@@ -345,6 +345,23 @@ def test_upstreams_certificate_is_shown(gateway, tls, workdir):
     assert [shown(p) for p in ("/a", "/b", "/c")] == ["newer", "of-service", None]
 
 
+@pytest.mark.parametrize("edited", ["other", "pool"])
+def test_checks_end_while_upstreams_are_edited(gateway, switches, edited):
+    """A check takes longer than it is from one edit to the next; its result counts all the same."""
+    a = switches()
+    gw = gateway()
+    pool(gw, [a], **active(timeout=1))
+    upstream(gw, "other", {target(a): 100}, healthchecks=active())
+    a.health = 0
+    edits = iter(range(100000))
+
+    def edit():
+        gw.admin.patch(f"/upstreams/{edited}", json={"tags": [f"t{next(edits)}"]}).raise_for_status()
+        return by_target(gw)[target(a)] == "UNHEALTHY"
+
+    wait_for(edit, "the target that does not answer to be unhealthy")
+
+
 def test_stopping_with_checks_under_way(gateway, switches):
     servers = [switches() for _ in range(4)]
     for s in servers:
