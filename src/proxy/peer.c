@@ -87,7 +87,8 @@ find_cert(const sb_exchange_t *x)
 }
 
 /* Connections with TLS are shared by those who would verify, name the server and show a certificate alike; those that
- * speak HTTP/2 speak nothing else. data NULL: no memory. */
+ * speak HTTP/2 speak nothing else. The host may be the client's word, so that it stands behind what must not be taken for it, and
+ * what follows it has no "|". data NULL: no memory. */
 static sb_str_t
 kpool_key(const sb_exchange_t *x, char *buf, size_t size)
 {
@@ -99,7 +100,7 @@ kpool_key(const sb_exchange_t *x, char *buf, size_t size)
 
     if (text == NULL)
         return (sb_str_t){NULL, 0};
-    end = ngx_slprintf(text, text + len, "%s%*s|%*s|%s", x->is_grpc ? "h2|" : "", x->host.len, x->host.data, trust.len, trust.data, cert);
+    end = ngx_slprintf(text, text + len, "%s%*s|%*s|%s", x->is_grpc ? "2|" : "1|", x->host.len, x->host.data, trust.len, trust.data, cert);
     if (choice != NULL)
         end = ngx_slprintf(end, text + len, "%d,%d", choice->verify, choice->depth);
     return (sb_str_t){(char *)text, (size_t)(end - text)};
