@@ -5,6 +5,7 @@
  * A row of getters[] per input; each gives text in request memory or borrowed from it, data NULL for nothing.
  */
 #include "core/balancer/xxh32.h"
+#include "core/base/args.h"
 #include "proxy/ffi_int.h"
 #include "proxy/ups.h"
 
@@ -69,33 +70,6 @@ of_header(const sb_ups_t *u, sb_ctx_t *ctx, ngx_http_request_t *r, sb_str_t name
 /* ---- cookies ---- */
 
 static sb_str_t
-trimmed(const char *from, const char *end)
-{
-    while (from < end && (*from == ' ' || *from == '\t'))
-        from++;
-    while (end > from && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    return (sb_str_t){from, (size_t)(end - from)};
-}
-
-/* The value of a name in "a=1; b=2"; data NULL: it is not in it. */
-static sb_str_t
-cookie_in(sb_str_t line, sb_str_t name)
-{
-    const char *at = line.data, *end = line.data + line.len;
-
-    while (at < end) {
-        const char *semicolon = memchr(at, ';', (size_t)(end - at)), *stop = semicolon != NULL ? semicolon : end;
-        const char *equals = memchr(at, '=', (size_t)(stop - at));
-
-        if (equals != NULL && sb_str_eq(trimmed(at, equals), name))
-            return trimmed(equals + 1, stop);
-        at = stop + 1;
-    }
-    return nothing;
-}
-
-static sb_str_t
 set_cookie(const sb_ups_t *u, ngx_http_request_t *r, sb_str_t name)
 {
     char id[SB_UUID_TEXT + 1];
@@ -118,7 +92,7 @@ of_cookie(const sb_ups_t *u, sb_ctx_t *ctx, ngx_http_request_t *r, sb_str_t name
     sb_str_t line, value;
 
     for (int n = 0; sb_request_header_find(r, SB_STR("cookie"), n, &line); n++) {
-        value = cookie_in(line, name);
+        value = sb_args_cookie(line, name);
         if (value.data != NULL && value.len != 0)
             return value;
     }
@@ -133,21 +107,16 @@ of_path(const sb_ups_t *u, sb_ctx_t *ctx, ngx_http_request_t *r, sb_str_t name)
     return sb_ngx_str(r->main->uri);
 }
 
-/* "%41+b" as "A b", in request memory. */
+/* "%41+b" as "A b": borrowed when it is as it was, else in request memory. */
 static sb_str_t
 decoded(ngx_http_request_t *r, sb_str_t s)
 {
-    u_char *data = ngx_pnalloc(r->pool, s.len + 1), *to = data, *from;
+    char *data;
 
-    if (data == NULL)
-        return nothing;
-    from = (u_char *)sb_request_copy(r, s.data, s.len).data;
-    if (from == NULL)
-        return nothing;
-    for (size_t i = 0; i < s.len; i++)
-        from[i] = from[i] == '+' ? ' ' : from[i];
-    ngx_unescape_uri(&to, &from, s.len, 0);
-    return (sb_str_t){(char *)data, (size_t)(to - data)};
+    if (s.len == 0 || (memchr(s.data, '%', s.len) == NULL && memchr(s.data, '+', s.len) == NULL))
+        return s;
+    data = ngx_pnalloc(r->pool, s.len);
+    return data != NULL ? (sb_str_t){data, sb_args_decode(s, data)} : nothing;
 }
 
 #define MAX_VALUES 100
@@ -156,17 +125,12 @@ decoded(ngx_http_request_t *r, sb_str_t s)
 static size_t
 values_of(ngx_http_request_t *r, sb_str_t name, sb_str_t values[MAX_VALUES])
 {
-    const char *at = (const char *)r->args.data, *end = at + r->args.len;
+    sb_str_t query = sb_ngx_str(r->args), key, value;
     size_t n = 0;
 
-    while (at < end && n < MAX_VALUES) {
-        const char *amp = memchr(at, '&', (size_t)(end - at)), *stop = amp != NULL ? amp : end;
-        const char *equals = memchr(at, '=', (size_t)(stop - at)), *key_end = equals != NULL ? equals : stop;
-
-        if (sb_str_eq(decoded(r, (sb_str_t){at, (size_t)(key_end - at)}), name))
-            values[n++] = equals != NULL ? decoded(r, (sb_str_t){equals + 1, (size_t)(stop - equals) - 1}) : SB_STR("true");
-        at = stop + 1;
-    }
+    while (n < MAX_VALUES && sb_args_next(&query, &key, &value))
+        if (sb_str_eq(decoded(r, key), name))
+            values[n++] = value.data != NULL ? decoded(r, value) : SB_STR("true");
     return n;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "core/router/expression/expression_int.h"
 
+#include "core/base/args.h"
 #include "core/router/router_int.h"
 
 #define VALUES_MAX 100
@@ -167,27 +168,14 @@ segments_len(sb_str_t path)
     return n;
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decoded form text: '+' and %XX. */
 static sb_str_t
 decoded(sb_buf_t *buf, sb_str_t s)
 {
     sb_buf_reset(buf);
-    for (size_t i = 0; i < s.len; i++) {
-        int hi = s.data[i] == '%' && i + 2 < s.len ? hex_value(s.data[i + 1]) : -1, lo = hi >= 0 ? hex_value(s.data[i + 2]) : -1;
-        if (lo >= 0)
-            i += 2;
-        sb_buf_addc(buf, lo >= 0 ? (char)(hi << 4 | lo) : s.data[i] == '+' ? ' ' : s.data[i]);
-    }
-    return (sb_str_t){buf->data != NULL ? buf->data : "", buf->len};
+    if (s.len == 0)
+        return SB_STR("");
+    sb_buf_add(buf, s.data, s.len);
+    return (sb_str_t){buf->data, sb_args_decode(s, buf->data)};
 }
 
 /* An underscore of the expression stands for a dash too, which a field name cannot hold. */
@@ -199,25 +187,6 @@ name_fits(sb_str_t wanted, sb_str_t name)
     for (size_t i = 0; i < name.len; i++)
         if (wanted.data[i] != name.data[i] && !(wanted.data[i] == '_' && name.data[i] == '-'))
             return false;
-    return true;
-}
-
-/* The next argument of the query, undecoded; false at the end. */
-static bool
-next_argument(sb_str_t *query, sb_str_t *name, sb_str_t *value)
-{
-    const char *end, *eq;
-    size_t len;
-
-    if (query->len == 0)
-        return false;
-    end = memchr(query->data, '&', query->len);
-    len = end != NULL ? (size_t)(end - query->data) : query->len;
-    eq = memchr(query->data, '=', len);
-    *name = (sb_str_t){query->data, eq != NULL ? (size_t)(eq - query->data) : len};
-    *value = eq != NULL ? (sb_str_t){eq + 1, len - name->len - 1} : (sb_str_t){"", 0};
-    len += end != NULL;
-    *query = (sb_str_t){query->data + len, query->len - len};
     return true;
 }
 
@@ -242,7 +211,7 @@ query_fits(struct expression_run *run, const struct reading *rd)
     sb_str_t query = run->req->query, name, value;
     struct tally t = {(rd->c.flags & CODE_ANY) != 0, false, false};
 
-    for (unsigned n = 0; n < VALUES_MAX && next_argument(&query, &name, &value); n++)
+    for (unsigned n = 0; n < VALUES_MAX && sb_args_next(&query, &name, &value); n++)
         if (name_fits(rd->name, decoded(&run->name, name)) && !tally_value(run, rd, &t, decoded(&run->decoded, value)))
             break;
     return t.some && t.fits;
