@@ -107,21 +107,21 @@ derive_prefix(sb_settings_t *s)
     free(path);
 }
 
-/* "a.pem, /b.pem" with each item made absolute, as seen from where the command was given. */
+/* "a.pem, /b.pem" with each item made absolute, as seen from where the command was given; ends: "," for a list, "" for one path. */
 static char *
-absolute_items(const char *text, const char *cwd)
+absolute_items(const char *text, const char *ends, const char *cwd)
 {
     sb_buf_t b = {0};
 
     while (*text != '\0') {
-        size_t len = strcspn(text, ","), skip = strspn(text, " \t");
+        size_t len = strcspn(text, ends), skip = strspn(text, " \t");
         if (b.len != 0)
             sb_buf_adds(&b, ", ");
         if (skip < len && text[skip] != '/')
             sb_buf_addf(&b, "%s/", cwd);
         if (skip < len)
             sb_buf_add(&b, text + skip, len - skip);
-        text += len + (text[len] == ',');
+        text += len + (text[len] != '\0');
     }
     return sb_buf_take(&b);
 }
@@ -148,10 +148,11 @@ derive_paths(sb_settings_t *s)
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && getcwd(cwd, sizeof(cwd)) != NULL; i++) {
         value_t *v = sb_settings_value(s, names[i]);
+        bool list = sb_settings_rows[sb_settings_row_index(names[i])].type == SB_SETTING_LIST;
         char *path;
         if (v->text == NULL || v->text[0] == '\0' || strstr(v->text, "{vault://") != NULL)
             continue;
-        path = absolute_items(v->text, cwd);
+        path = absolute_items(v->text, list ? "," : "", cwd);
         sb_settings_set_text(v, path);
         free(path);
     }

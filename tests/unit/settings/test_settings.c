@@ -141,6 +141,7 @@ exact_complaints(void **state)
     complains("pg_password={vault://env/p}", "pg_password: vault references are not available yet in this version");
     complains("nginx_http_x={vault://env/p}", "nginx_http_x: vault references are not available yet in this version");
     complains("error_template_json=/nowhere", "error_template_json: no such file at /nowhere");
+    complains("error_template_json=/no,where", "error_template_json: no such file at /no,where");
     complains("client_ssl_cert=/etc/hosts", "client_ssl_cert_key must be specified");
     complains("client_ssl_cert_key=the key itself",
               "client_ssl_cert_key: no such file at the given path\nclient_ssl_cert must be specified");
