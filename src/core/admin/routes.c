@@ -198,7 +198,7 @@ sb_admin_routes_find(const sb_admin_t *a, sb_str_t path, char **param)
 {
     const sb_admin_route_t *found = NULL;
     struct path p;
-    int which[MAX_SEGMENTS + 1];
+    int which[MAX_SEGMENTS + 1] = {-1};
 
     if (path_split(path, &p)) {
         for (size_t i = 0; i < a->n && found == NULL; i++) {
