@@ -289,6 +289,14 @@ type_errors_are_those_of_the_interface(void **state)
     error_is(false, "http.path ~ \"(\"", "regex parse error");
     error_is(false, "http.path ~ \"a(?=b)\"", "look-around");
     error_is(false, "http.path ~ \"(a)\\\\1\"", "back-references");
+    for (const char *const *s = (const char *const[]){"(?R)", "(a)(?1)", "(a)(?-1)", "(a)(?+1)", "(?<=a)b", "(?<!a)b", "(?C)a", "(?|a)",
+                                                      "(*F)", "(?'n'a)", "(?>a)", "(?#a)", "(?P>n)", NULL};
+         *s != NULL; s++) {
+        char text[64];
+        snprintf(text, sizeof(text), "http.path ~ r#\"%s\"#", *s);
+        error_is(false, text, "look-around");
+    }
+    YES("http.path ~ r#\"^(?i)/(?:A|b)?(?P<n>.)?(?<m>.)?(?s-i:.)?(?-s)\"#");
     YES("http.path ~ \"^[(?=/]\" && net.dst.port == 8443");
     error_is(true, "net.src.port == \"a\"", "Type mismatch");
 }
