@@ -289,7 +289,7 @@ use_plugin_target(sb_exchange_t *x)
     if (ctx->target_port == 0) {
         if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
             return;
-        x->ups = sb_ups_find(&ctx->route.ws, ctx->target_host);
+        x->ups = sb_ups_find_kept(&ctx->route.ws, ctx->target_host);
         sb_model_end(sb_worker.reader);
         return;
     }

@@ -263,6 +263,8 @@ void sb_service_tls_clear(sb_service_tls_t *own);
 sb_ups_t *sb_service_ups(sb_service_t *s);
 /* ups.c. By name in a workspace, inside sb_model_begin/end; a reference for the caller, NULL when there is none of that name. */
 sb_ups_t *sb_ups_find(const sb_uuid_t *ws, sb_str_t name);
+/* The same for one that perhaps no service holds: it stays, with its balancer, for the requests to come. */
+sb_ups_t *sb_ups_find_kept(const sb_uuid_t *ws, sb_str_t name);
 sb_ups_t *sb_ups_ref(sb_ups_t *u);
 void sb_ups_unref(sb_ups_t *u);
 void sb_ups_forget(const sb_uuid_t *id); /* NULL: all */

@@ -348,3 +348,20 @@ sb_ups_find(const sb_uuid_t *ws, sb_str_t name)
     json_decref(json);
     return u;
 }
+
+sb_ups_t *
+sb_ups_find_kept(const sb_uuid_t *ws, sb_str_t name)
+{
+    enum { KEPT = 64 };
+    static sb_ups_t *kept[KEPT];
+    sb_ups_t *u = sb_ups_find(ws, name), **at;
+
+    if (u == NULL)
+        return NULL;
+    at = &kept[u->node.id.b[15] % KEPT];
+    if (*at != u) {
+        sb_ups_unref(*at);
+        *at = sb_ups_ref(u);
+    }
+    return u;
+}

@@ -210,6 +210,15 @@ def test_service_request_arguments(probe, call, text):
     assert str(raised.value).startswith("probe:2:"), "the caller's line is blamed"
 
 
+def test_upstreams_that_only_plugins_name_keep_their_turns(node, probe, echo_servers):
+    ports = [echo_servers().port for _ in range(2)]
+    create(node, "/upstreams", name="turns.example")
+    for port in ports:
+        create(node, "/upstreams/turns.example/targets", target=f"127.0.0.1:{port}")
+    seen = [sent(probe, "return kong.service.set_upstream('turns.example')")["port"] for _ in range(20)]
+    assert all(seen[i] != seen[i + 1] for i in range(19)), seen
+
+
 def test_target_and_scheme(node, probe, echo_servers):
     other = echo_servers()
     assert sent(probe, f"kong.service.set_target('127.0.0.1', {other.port})")["port"] == other.port
