@@ -311,18 +311,24 @@ show_certificate(SSL_CTX *ctx, const json_t *row)
     EVP_PKEY_free(k);
 }
 
-/* The authorities of lua_ssl_trusted_certificate, as for Lua's connections. */
-static void
-trust(SSL_CTX *ctx)
+/* The authorities of lua_ssl_trusted_certificate, as for Lua's connections. Read once: it takes its time, and the loop waits. */
+static X509_STORE *
+trusted(void)
 {
+    static X509_STORE *store;
     size_t n;
     const char *const *files = sb_settings_list(checks.settings, "lua_ssl_trusted_certificate", &n);
     char *path = n > 1 ? sb_asprintf("%s/.ca_combined", sb_settings_str(checks.settings, "prefix")) : NULL;
     const char *file = n > 1 ? path : n == 1 && strcmp(files[0], "system") != 0 ? files[0] : NULL;
 
-    if ((file != NULL ? SSL_CTX_load_verify_locations(ctx, file, NULL) : SSL_CTX_set_default_verify_paths(ctx)) != 1)
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "health checks: cannot read trusted certificates");
+    if (store == NULL) {
+        store = X509_STORE_new();
+        SB_ASSERT(store != NULL);
+        if ((file != NULL ? X509_STORE_load_locations(store, file, NULL) : X509_STORE_set_default_paths(store)) != 1)
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "health checks: cannot read trusted certificates");
+    }
     free(path);
+    return store;
 }
 
 static SSL_CTX *
@@ -337,7 +343,7 @@ make_tls(const json_t *active, const json_t *certificate)
     ctx = SSL_CTX_new(TLS_client_method());
     SB_ASSERT(ctx != NULL);
     if (sb_json_bool(active, "https_verify_certificate", true)) {
-        trust(ctx);
+        SSL_CTX_set1_cert_store(ctx, trusted());
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     }
     if (grpc)
