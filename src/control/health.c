@@ -420,24 +420,11 @@ add_address(struct checked *c, size_t *cap, const sb_uuid_t *target, const char 
     c->addresses[c->n++] = a;
 }
 
-static bool
-is_ip(const char *host)
-{
-    unsigned char bytes[16];
-
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
 /* The host of a target's row, malloc'ed; NULL: it has no weight, and is not checked. */
 static char *
 host_of(const json_t *row, uint16_t *port)
 {
-    const char *text = sb_json_string(row, "target");
-    sb_str_t host;
-
-    if (text == NULL || sb_json_int(row, "weight", 100) == 0 || sb_target_parse((sb_str_t){text, strlen(text)}, &host, port) != SB_OK)
-        return NULL;
-    return sb_strdup_len(host.data, host.len);
+    return sb_json_int(row, "weight", 100) != 0 ? sb_target_of_row(row, port) : NULL;
 }
 
 /* What a host name stands for, as far as it is known. Borrowed. */
@@ -469,7 +456,7 @@ add_target(struct checked *c, size_t *cap, const json_t *upstream, const json_t 
 
     if (host != NULL && id_text != NULL && sb_uuid_parse(id_text, strlen(id_text), &id)) {
         make_how(c, upstream, active, host);
-        if (is_ip(host))
+        if (sb_target_is_ip(host))
             add_address(c, cap, &id, host, port);
         else
             add_addresses_of(c, cap, &id, host, port);
@@ -624,7 +611,7 @@ names_of_targets(void)
         {
             char *host = host_of(row, &port);
 
-            if (host != NULL && !is_ip(host))
+            if (host != NULL && !sb_target_is_ip(host))
                 json_object_set_new(names, host, json_true());
             free(host);
         }

@@ -14,26 +14,6 @@
 
 /* ---------- addresses ---------- */
 
-static bool
-is_ip(const char *host)
-{
-    unsigned char bytes[16];
-
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
-/* The host (malloc'ed, IPv6 without brackets) and port of a target's row. */
-static char *
-host_of(const json_t *row, uint16_t *port)
-{
-    const char *text = sb_json_string(row, "target");
-    sb_str_t host;
-
-    if (text == NULL || sb_target_parse((sb_str_t){text, strlen(text)}, &host, port) != SB_OK)
-        return NULL;
-    return sb_strdup_len(host.data, host.len);
-}
-
 /* The names among the targets that stand for addresses which only the proxy knows: a new array. */
 static json_t *
 names_of(const json_t *rows)
@@ -44,9 +24,9 @@ names_of(const json_t *rows)
 
     json_array_foreach(rows, i, row)
     {
-        char *host = host_of(row, &port);
+        char *host = sb_target_of_row(row, &port);
 
-        if (host != NULL && !is_ip(host))
+        if (host != NULL && !sb_target_is_ip(host))
             json_array_append_new(names, json_string(host));
         free(host);
     }
@@ -84,10 +64,10 @@ describe(sb_admin_call_t *c, const json_t *row)
     sb_uuid_t id;
     uint16_t port = 0;
     size_t i;
-    char *host = host_of(row, &port);
+    char *host = sb_target_of_row(row, &port);
 
     sb_uuid_parse(sb_json_string(row, "id"), SB_UUID_TEXT, &id);
-    if (host != NULL && is_ip(host))
+    if (host != NULL && sb_target_is_ip(host))
         list = json_pack("[s]", host);
     else
         list = json_incref(json_object_get(json_object_get(c->req->told, "resolve"), host != NULL ? host : ""));

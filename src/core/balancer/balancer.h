@@ -5,7 +5,7 @@
 #ifndef SB_BALANCER_H
 #define SB_BALANCER_H
 
-#include "core/base/base.h"
+#include "core/base/json.h"
 #include "core/base/uuid.h"
 
 typedef struct sb_balancer sb_balancer_t;
@@ -30,6 +30,11 @@ typedef struct sb_balancer_conf {
 int sb_target_parse(sb_str_t text, sb_str_t *host, uint16_t *port);
 /* The stored form: port always there, IPv6 written out in brackets. malloc'ed; NULL when malformed. */
 char *sb_target_normalise(sb_str_t text);
+
+/* The host (IPv6 without brackets) and port of a target's row. malloc'ed; NULL when malformed. */
+char *sb_target_of_row(const json_t *row, uint16_t *port);
+/* Whether a host is an address by itself, and no name that stands for some. */
+bool sb_target_is_ip(const char *host);
 
 /* Keeps nothing of conf. */
 int sb_balancer_new(const sb_balancer_conf_t *conf, sb_balancer_t **out, sb_err_t *err);

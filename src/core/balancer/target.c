@@ -113,3 +113,22 @@ sb_target_normalise(sb_str_t text)
     return sb_asprintf("[%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x]:%u", a[0], a[1], a[2], a[3], a[4], a[5],
                        a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], port);
 }
+
+char *
+sb_target_of_row(const json_t *row, uint16_t *port)
+{
+    const char *text = sb_json_string(row, "target");
+    sb_str_t host;
+
+    if (text == NULL || sb_target_parse((sb_str_t){text, strlen(text)}, &host, port) != SB_OK)
+        return NULL;
+    return sb_strdup_len(host.data, host.len);
+}
+
+bool
+sb_target_is_ip(const char *host)
+{
+    sb_str_t s = {host, strlen(host)};
+
+    return is_ip(s, AF_INET) || is_ip(s, AF_INET6);
+}

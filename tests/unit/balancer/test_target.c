@@ -52,6 +52,26 @@ parsing_and_normalising(void **state)
 }
 
 static void
+of_a_row(void **state)
+{
+    uint16_t port;
+    json_t *row = json_pack("{s:s}", "target", "[::1]:99"), *bad = json_pack("{s:s}", "target", "[::1");
+    char *host = sb_target_of_row(row, &port);
+
+    assert_string_equal(host, "::1");
+    assert_int_equal(port, 99);
+    assert_true(sb_target_is_ip(host));
+    assert_true(sb_target_is_ip("127.0.0.1"));
+    assert_false(sb_target_is_ip("a.test"));
+    assert_false(sb_target_is_ip(""));
+    assert_null(sb_target_of_row(bad, &port));
+    assert_null(sb_target_of_row(NULL, &port));
+    free(host);
+    json_decref(row);
+    json_decref(bad);
+}
+
+static void
 the_host_has_no_brackets(void **state)
 {
     sb_str_t host;
@@ -67,6 +87,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parsing_and_normalising),
+        cmocka_unit_test(of_a_row),
         cmocka_unit_test(the_host_has_no_brackets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
