@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
-
 const char *
 sb_instance_name(sb_instance_t instance)
 {
@@ -327,21 +325,6 @@ sb_nginx_lua_cpath(const sb_settings_t *s)
     return sb_buf_take(&b);
 }
 
-char *
-sb_nginx_trusted_file(const sb_settings_t *s)
-{
-    size_t n;
-    const char *const *files = sb_settings_list(s, "lua_ssl_trusted_certificate", &n);
-
-    if (n > 1)
-        return sb_asprintf("%s/.ca_combined", sb_settings_str(s, "prefix"));
-    if (n == 0)
-        return NULL;
-    if (strcmp(files[0], "system") != 0)
-        return sb_nginx_path(s, files[0]);
-    return access(SYSTEM_CA, R_OK) == 0 ? sb_strdup_len(SYSTEM_CA, strlen(SYSTEM_CA)) : NULL;
-}
-
 /* Name servers of /etc/resolv.conf, in nginx's form. */
 static void
 system_name_servers(sb_buf_t *b)
@@ -390,7 +373,7 @@ temporary_paths(const sb_settings_t *s, sb_buf_t *out)
 static void
 lua_lines(const sb_settings_t *s, sb_buf_t *out)
 {
-    char *path = sb_nginx_lua_path(s), *cpath = sb_nginx_lua_cpath(s), *trusted = sb_nginx_trusted_file(s);
+    char *path = sb_nginx_lua_path(s), *cpath = sb_nginx_lua_cpath(s), *trusted = sb_settings_trusted_file(s);
 
     quoted_line(out, 1, "lua_package_path", path);
     quoted_line(out, 1, "lua_package_cpath", cpath);

@@ -67,8 +67,6 @@ void sb_nginx_access_log(const sb_settings_t *s, const char *setting, const char
 void sb_nginx_error_log(const sb_settings_t *s, const char *setting, int depth, sb_buf_t *out);
 /* A path of a setting, made absolute under the prefix when relative. malloc'ed. */
 char *sb_nginx_path(const sb_settings_t *s, const char *path);
-/* The CA file for outgoing TLS that lua_ssl_trusted_certificate amounts to; NULL when there is none. malloc'ed. */
-char *sb_nginx_trusted_file(const sb_settings_t *s);
 /* 'text' quoted for nginx. */
 void sb_nginx_quote(sb_buf_t *out, const char *text);
 /* A line, indented, with ";" and newline added. */

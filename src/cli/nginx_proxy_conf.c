@@ -69,7 +69,7 @@ service_default(const sb_settings_t *s, const char *what, const char *value, sb_
 static void
 service_lines(const sb_settings_t *s, sb_buf_t *out)
 {
-    char *trusted = sb_nginx_trusted_file(s);
+    char *trusted = sb_settings_trusted_file(s);
 
     sb_nginx_default(s, "nginx_location_", "proxy_http_version", "1.1", 3, out);
     service_default(s, "ssl_server_name", "on", out);
@@ -119,7 +119,7 @@ locations(const sb_settings_t *s, bool lua, sb_buf_t *out)
 static void
 trusted(const sb_settings_t *s, sb_buf_t *out)
 {
-    char *file = sb_nginx_trusted_file(s);
+    char *file = sb_settings_trusted_file(s);
 
     if (file != NULL) {
         sb_buf_adds(out, "    silverback_trusted ");

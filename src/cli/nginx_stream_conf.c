@@ -44,7 +44,7 @@ listening_server(const sb_settings_t *s, sb_buf_t *out)
 static void
 tls_server(const sb_settings_t *s, sb_buf_t *out)
 {
-    char *trusted = sb_nginx_trusted_file(s);
+    char *trusted = sb_settings_trusted_file(s);
 
     sb_buf_adds(out, "    server {\n");
     sb_nginx_default(s, "nginx_sproxy_", "proxy_ssl", "on", 2, out);

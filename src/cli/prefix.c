@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
-
 int
 sb_prefix_owner(const sb_settings_t *s, sb_owner_t *out, sb_err_t *err)
 {
@@ -202,9 +200,9 @@ combine_trusted(const sb_settings_t *s, sb_err_t *err)
 
     if (n < 2)
         return SB_OK;
-    target = sb_nginx_trusted_file(s);
+    target = sb_settings_trusted_file(s);
     for (size_t i = 0; i < n && rc == SB_OK; i++) {
-        char *path = strcmp(files[i], "system") == 0 ? sb_strdup_len(SYSTEM_CA, strlen(SYSTEM_CA)) : sb_nginx_path(s, files[i]);
+        char *path = strcmp(files[i], "system") == 0 ? sb_strdup_len(SB_SYSTEM_CA, strlen(SB_SYSTEM_CA)) : sb_nginx_path(s, files[i]);
         rc = append_file(&all, path, err);
         free(path);
     }

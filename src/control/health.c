@@ -316,10 +316,7 @@ static X509_STORE *
 trusted(void)
 {
     static X509_STORE *store;
-    size_t n;
-    const char *const *files = sb_settings_list(checks.settings, "lua_ssl_trusted_certificate", &n);
-    char *path = n > 1 ? sb_asprintf("%s/.ca_combined", sb_settings_str(checks.settings, "prefix")) : NULL;
-    const char *file = n > 1 ? path : n == 1 && strcmp(files[0], "system") != 0 ? files[0] : NULL;
+    char *file = store == NULL ? sb_settings_trusted_file(checks.settings) : NULL;
 
     if (store == NULL) {
         store = X509_STORE_new();
@@ -327,7 +324,7 @@ trusted(void)
         if ((file != NULL ? X509_STORE_load_locations(store, file, NULL) : X509_STORE_set_default_paths(store)) != 1)
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "health checks: cannot read trusted certificates");
     }
-    free(path);
+    free(file);
     return store;
 }
 

@@ -70,6 +70,10 @@ int64_t sb_settings_int(const sb_settings_t *s, const char *name);
 double sb_settings_num(const sb_settings_t *s, const char *name);
 bool sb_settings_bool(const sb_settings_t *s, const char *name);
 const char *const *sb_settings_list(const sb_settings_t *s, const char *name, size_t *n); /* comma lists; *n 0 when unset */
+/* The CA file for outgoing TLS that lua_ssl_trusted_certificate amounts to: the one of several that start has made in the prefix, the
+ * one file, made absolute under the prefix when relative, or for "system" SB_SYSTEM_CA. NULL when there is none. malloc'ed. */
+#define SB_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
+char *sb_settings_trusted_file(const sb_settings_t *s);
 bool sb_settings_list_has(const sb_settings_t *s, const char *name, const char *item);
 /* Given by the user, in file or environment; after a .kong_env round trip: differs from the default. */
 bool sb_settings_is_set(const sb_settings_t *s, const char *name);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *
 sb_settings_str(const sb_settings_t *s, const char *name)
@@ -37,6 +38,22 @@ sb_settings_list(const sb_settings_t *s, const char *name, size_t *n)
 
     *n = v->n_items;
     return (const char *const *)v->items;
+}
+
+char *
+sb_settings_trusted_file(const sb_settings_t *s)
+{
+    const char *prefix = sb_settings_str(s, "prefix");
+    size_t n;
+    const char *const *files = sb_settings_list(s, "lua_ssl_trusted_certificate", &n);
+
+    if (n > 1)
+        return sb_asprintf("%s/.ca_combined", prefix);
+    if (n == 0)
+        return NULL;
+    if (strcmp(files[0], "system") != 0)
+        return sb_asprintf("%s%s%s", files[0][0] == '/' ? "" : prefix, files[0][0] == '/' ? "" : "/", files[0]);
+    return access(SB_SYSTEM_CA, R_OK) == 0 ? sb_strdup_len(SB_SYSTEM_CA, strlen(SB_SYSTEM_CA)) : NULL;
 }
 
 bool

@@ -187,6 +187,31 @@ relative_paths(void **state)
 }
 
 static void
+trusted_file(void **state)
+{
+    static const char *const rows[][2] = {{"/a.pem", "/a.pem"}, {"ca/a.pem", "/p/ca/a.pem"}, {"/a.pem,system", "/p/.ca_combined"}};
+    const char *vars[] = {"prefix=/p", NULL, NULL};
+    bool system = access(SB_SYSTEM_CA, R_OK) == 0;
+    char *file;
+
+    for (size_t i = 0; i < 4; i++) {
+        sb_settings_t *s = NULL;
+        char *var = i < 3 ? sb_asprintf("lua_ssl_trusted_certificate=%s", rows[i][0]) : NULL;
+
+        vars[1] = var;
+        assert_int_equal(load(NULL, vars, &s, NULL), SB_OK);
+        file = sb_settings_trusted_file(s);
+        if (i < 3)
+            assert_string_equal(file, rows[i][1]);
+        else
+            assert_true(system ? strcmp(file, SB_SYSTEM_CA) == 0 : file == NULL);
+        free(file);
+        free(var);
+        sb_settings_free(s);
+    }
+}
+
+static void
 all_problems_at_once(void **state)
 {
     const char *vars[] = {"log_level=loud", "client_ssl=yes", NULL};
@@ -407,6 +432,7 @@ main(void)
         cmocka_unit_test(warnings),
         cmocka_unit_test(without_effect),
         cmocka_unit_test(relative_paths),
+        cmocka_unit_test(trusted_file),
         cmocka_unit_test(warnings_beside_problems),
         cmocka_unit_test(injected_directives),
         cmocka_unit_test(tls_presets),
