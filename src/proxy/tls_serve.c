@@ -14,6 +14,8 @@
 static int (*lua_handler)(SSL *ssl, void *arg);
 static int asked_index = -1; /* ex data of connections that Lua was asked about */
 
+extern ngx_module_t ngx_http_grpc_module;
+
 static sb_tls_cert_t *
 find_sni(const char *name, size_t len)
 {
@@ -133,13 +135,29 @@ sb_tls_serve_stream(SSL_CTX *ctx)
     SSL_CTX_set_cert_cb(ctx, choose_for_stream, NULL);
 }
 
-/* Nginx reads proxy_ssl_trusted_certificate only where proxy_ssl_verify is on; a service may want to be verified where it is off. */
+/* Nginx reads proxy_ssl_trusted_certificate and its twin of grpc only where verification is on; a service may want to be verified where it
+ * is off. The callback that nginx installs with them goes on after an error, so that the last one would be logged in place of the cause. */
+static ngx_int_t
+trust(ngx_conf_t *cf, sb_conf_t *conf, const ngx_http_upstream_conf_t *u)
+{
+    if (u->ssl == NULL || u->ssl_verify == 1 || conf->trusted_file.len == 0)
+        return NGX_OK;
+    if (ngx_ssl_trusted_certificate(cf, u->ssl, &conf->trusted_file, conf->trusted_depth) != NGX_OK)
+        return NGX_ERROR;
+    SSL_CTX_set_verify(u->ssl->ctx, SSL_CTX_get_verify_mode(u->ssl->ctx), NULL);
+    return NGX_OK;
+}
+
+/* Services have the proxy module's configuration of one location, wherever they are used; grpc has that of each (grpc.c). */
 static ngx_int_t
 trust_services(ngx_conf_t *cf, sb_conf_t *conf)
 {
-    if (conf->proxy->ssl == NULL || conf->proxy->ssl_verify == 1 || conf->trusted_file.len == 0)
-        return NGX_OK;
-    return ngx_ssl_trusted_certificate(cf, conf->proxy->ssl, &conf->trusted_file, conf->trusted_depth);
+    ngx_int_t rc = trust(cf, conf, conf->proxy);
+
+    for (size_t i = 0; i < 2 && rc == NGX_OK; i++)
+        if (conf->location[i] != NULL)
+            rc = trust(cf, conf, conf->location[i][ngx_http_grpc_module.ctx_index]);
+    return rc;
 }
 
 ngx_int_t

@@ -208,6 +208,25 @@ def test_tls_on_both_sides(node, workdir):
     server.close()
 
 
+def test_a_plugin_that_wants_the_service_verified(node, workdir, plugin):
+    """Where verification is off but for what a plugin says, the settings' authorities are there all the same."""
+    ca = Cert("authority", ca=True)
+    (workdir / "ca.pem").write_text(ca.pem)
+    path = plugin("strict", "return { PRIORITY = 10, VERSION = '1.0.0', access = function() assert(kong.service.set_tls_verify(true)) end }")
+    n = node(plugins="bundled,strict", lua_package_path=path, lua_ssl_trusted_certificate=str(workdir / "ca.pem"))
+    servers = []
+    for cert in (Cert("localhost", issuer=ca), Cert("localhost")):
+        servers.append(Server(grpc.ssl_server_credentials([(cert.key_pem.encode(), cert.pem.encode())])))
+    service = n.route(f"grpcs://localhost:{servers[1].port}")
+    assert call(n.channel, "Unary")(b"not verified", timeout=TIMEOUT) == b"not verified"
+    create(n.gw, "/plugins", name="strict")
+    assert failure(call(n.channel, "Unary"), b"").code() == grpc.StatusCode.INTERNAL
+    assert n.gw.admin.patch(f"/services/{service['id']}", json={"port": servers[0].port}).status_code == 200
+    assert call(n.channel, "Unary")(b"verified", timeout=TIMEOUT) == b"verified"
+    for server in servers:
+        server.close()
+
+
 def test_lua_plugins_around_a_call(node, server, plugin):
     path = plugin("around", """
         local H = { PRIORITY = 10, VERSION = "1.0.0" }
