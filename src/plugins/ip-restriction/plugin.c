@@ -172,6 +172,10 @@ access_phase(sb_request_t *r, const void *conf)
         sb_request_exit_error(r, DEFAULT_STATUS, "Cannot identify the client IP address, unix domain sockets are not supported.");
         return SB_EXIT;
     default:
+        if (c->status < 400 || c->status >= 600) { /* the schema takes any number; an error cannot have it */
+            sb_request_exit_error(r, 500, NULL);
+            return SB_EXIT;
+        }
         snprintf(message, sizeof(message), "IP address not allowed: %.*s", (int)client.len, client.data);
         sb_request_exit_error(r, isnan(c->status) ? DEFAULT_STATUS : (int)c->status, c->message.data != NULL ? c->message.data : message);
         return SB_EXIT;

@@ -40,6 +40,14 @@ def test_deny_alone(restricted):
     assert (answer.status_code, answer.json()["message"]) == (418, "no tea")
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 200, 600, 1e300, -1e300])
+def test_a_status_that_is_no_error(restricted, wrong):
+    gw = restricted(deny=["192.0.2.8"], status=wrong)
+    answer = gw.proxy.get("/s", headers={"X-Real-IP": "192.0.2.8"})
+    assert (answer.status_code, answer.json()["message"]) == (500, "An unexpected error occurred")
+    assert status(gw, "192.0.2.9") == 200
+
+
 @pytest.mark.parametrize("config, field", [({}, "@entity"), ({"allow": ["10.0.0.0/33"]}, "config"), ({"deny": ["nobody"]}, "config")])
 def test_refused_configurations(gateway, config, field):
     gw = gateway()
