@@ -173,6 +173,24 @@ skip_class(const char *re, size_t len, size_t i)
     return i;
 }
 
+static bool
+is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* From "(?" on: comments, or flags that turn them on, hide brackets from us. */
+static bool
+allows_comments(const char *re, size_t len, size_t i)
+{
+    if (i + 2 >= len || re[i + 1] != '?')
+        return false;
+    for (i += 2; i < len && (is_alnum(re[i]) || re[i] == '^'); i++)
+        if (re[i] == 'x')
+            return true;
+    return i < len && re[i] == '#';
+}
+
 /* An alternative outside groups makes the start optional. */
 static bool
 has_top_alternative(const char *re, size_t len)
@@ -187,6 +205,8 @@ has_top_alternative(const char *re, size_t len)
         } else if (re[i] == '[') {
             i = skip_class(re, len, i);
         } else if (re[i] == '(') {
+            if (allows_comments(re, len, i))
+                return true; /* nor is this */
             depth++;
         } else if (re[i] == ')') {
             depth--;
@@ -195,12 +215,6 @@ has_top_alternative(const char *re, size_t len)
         }
     }
     return false;
-}
-
-static bool
-is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 size_t

@@ -246,6 +246,10 @@ regexes(void **state)
     assert_int_equal(ask_full(f, &(struct ask){.path = "/plain/x"}, &m), '4');
     assert_false(m.is_regex);
     assert_int_equal(m.n_captures, 0);
+    ROUTE("6", "'paths':['~/commented(?#()|/other']"); /* the bracket in the comment hides no alternative */
+    ROUTE("7", "'paths':['~/spaced(?x)#(\\n|/another']");
+    assert_int_equal(ASK(.path = "/other"), '6');
+    assert_int_equal(ASK(.path = "/another"), '7');
     ROUTE("5", "'paths':['~/(oops']"); /* would not pass validation */
     assert_int_equal(ASK(.path = "/oops"), '-');
 }
