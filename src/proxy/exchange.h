@@ -14,6 +14,7 @@ typedef struct sb_try {
     ngx_msec_t start, end; /* of choosing the address */
     int64_t start_ns;      /* wall clock, nanoseconds */
     ngx_str_t ip;
+    ngx_str_t name; /* "ip:port", as nginx's $upstream_addr has it */
     in_port_t port;
     uint8_t state; /* 0: fine; NGX_PEER_NEXT, NGX_PEER_FAILED */
     uint16_t code; /* HTTP status of a failed try, 0: none */

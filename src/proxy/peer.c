@@ -353,6 +353,16 @@ sb_exchange_release(sb_exchange_t *x)
 
 /* ---- nginx's side ---- */
 
+/* The last try's address lies in x->addr, where the next one's will be. */
+static void
+keep_ip(sb_exchange_t *x)
+{
+    ngx_str_t *ip = &x->last->ip;
+    u_char *copy = ngx_pstrdup(x->r->pool, ip);
+
+    *ip = copy != NULL ? (ngx_str_t){ip->len, copy} : (ngx_str_t)ngx_null_string;
+}
+
 static void
 begin_try(sb_exchange_t *x)
 {
@@ -363,6 +373,7 @@ begin_try(sb_exchange_t *x)
         t = ngx_pcalloc(x->r->pool, sizeof(*t));
         if (t == NULL)
             return;
+        keep_ip(x);
         x->last->next = t;
     }
     t->start_ns = ((int64_t)now->sec * 1000 + (int64_t)now->msec) * 1000000;
@@ -378,6 +389,7 @@ end_try(sb_exchange_t *x)
     t->end = ngx_current_msec;
     t->ip = (ngx_str_t){x->addr.text_len, (u_char *)x->addr.text};
     t->port = ngx_inet_get_port(&x->addr.sa.any);
+    t->name = x->name;
     x->ctx->balancer_end = ngx_current_msec;
 }
 
@@ -419,7 +431,7 @@ get_peer(ngx_peer_connection_t *pc, void *data)
     end_try(x);
     pc->sockaddr = &x->addr.sa.any;
     pc->socklen = x->addr.len;
-    pc->name = &x->name;
+    pc->name = &x->last->name;
     pc->cached = 0;
     pc->connection = NULL;
     return x->kpool != NULL && sb_kpool_take(x->kpool, pc) ? NGX_DONE : NGX_OK;

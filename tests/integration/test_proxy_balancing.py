@@ -1,5 +1,6 @@
 """Where exchanges go: targets, retries, timeouts, kept connections, TLS to services."""
 import collections
+import re
 import socket
 import ssl
 import subprocess
@@ -62,6 +63,17 @@ def test_dead_targets_are_passed_over(gateway, echo_server, ports):
         assert answer.status_code == 200
         assert answer.json()["headers"]["host"] == f"127.0.0.1:{echo_server.port}"  # not the one tried first
     assert gw.proxy.post("/s", data="body").json()["body"] == "body"  # nothing had been sent yet
+
+
+def test_log_tells_each_address_of_a_retry(gateway, ports, echo_server):
+    """$upstream_addr names what each try went to, not the last address again and again."""
+    gw = gateway(nginx_http_log_format="tries 'T $upstream_addr'", proxy_access_log="logs/access.log tries", nginx_worker_processes=1)
+    dead = f"127.0.0.2:{ports.take()}"
+    upstream(gw, "pool.example", {dead: 100, f"127.0.0.1:{echo_server.port}": 100})
+    route_to(gw, "http://pool.example")
+    for _ in range(4):
+        assert gw.proxy.get("/s").status_code == 200
+    gw.wait_log(rf"T {re.escape(dead)}, 127\.0\.0\.1:{echo_server.port}\n", "access")
 
 
 def test_retries_are_the_services(gateway, ports):
