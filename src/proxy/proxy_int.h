@@ -369,6 +369,8 @@ void sb_error_body(sb_ctx_t *ctx, enum sb_error_type type, int status, sb_str_t 
 /* The interface's text for a status. buf takes the one that has the number in it. */
 const char *sb_error_text(int status, char buf[64]);
 void sb_request_id_make(u_char id[32]); /* id.c */
+/* request.c: the text of a row as it is now, in memory of the pool. data NULL: there is none, or no memory. */
+sb_cstr sb_row_text(ngx_pool_t *pool, const sb_entity_t *entity, const sb_uuid_t *id);
 
 /* Response header operations on r->headers_out that know nginx's special members (Content-Type, Content-Length …). NGX_ERROR: no
  * memory. */

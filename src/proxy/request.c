@@ -127,8 +127,8 @@ sb_request_port(sb_request_t *r)
     return ngx_inet_get_port(r->r->connection->local_sockaddr);
 }
 
-static sb_cstr
-row_json(sb_request_t *r, const sb_entity_t *e, const sb_uuid_t *id)
+sb_cstr
+sb_row_text(ngx_pool_t *pool, const sb_entity_t *e, const sb_uuid_t *id)
 {
     sb_cstr out = {NULL, 0};
     sb_row_t row;
@@ -136,7 +136,7 @@ row_json(sb_request_t *r, const sb_entity_t *e, const sb_uuid_t *id)
 
     if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
         return out;
-    if (sb_model_get(sb_worker.reader, e, id, &row) && (copy = ngx_pnalloc(r->r->pool, row.json.len)) != NULL) {
+    if (sb_model_get(sb_worker.reader, e, id, &row) && (copy = ngx_pnalloc(pool, row.json.len)) != NULL) {
         memcpy(copy, row.json.data, row.json.len);
         out = (sb_cstr){copy, row.json.len};
     }
@@ -147,13 +147,13 @@ row_json(sb_request_t *r, const sb_entity_t *e, const sb_uuid_t *id)
 sb_cstr
 sb_request_route_json(sb_request_t *r)
 {
-    return r->matched ? row_json(r, sb_worker.routes, &r->route.route) : (sb_cstr){NULL, 0};
+    return r->matched ? sb_row_text(r->r->pool, sb_worker.routes, &r->route.route) : (sb_cstr){NULL, 0};
 }
 
 sb_cstr
 sb_request_service_json(sb_request_t *r)
 {
-    return r->service != NULL ? row_json(r, sb_worker.services, &r->service->node.id) : (sb_cstr){NULL, 0};
+    return r->service != NULL ? sb_row_text(r->r->pool, sb_worker.services, &r->service->node.id) : (sb_cstr){NULL, 0};
 }
 
 /* ---- the client's body ---- */

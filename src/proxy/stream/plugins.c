@@ -77,32 +77,14 @@ sb_stream_result(const sb_stream_t *s)
     return s->result;
 }
 
-/* The row's text, in memory of the connection. */
-static sb_cstr
-row_json(sb_stream_t *s, const sb_entity_t *entity, const sb_uuid_t *id)
-{
-    sb_cstr out = {NULL, 0};
-    sb_row_t row;
-    char *copy;
-
-    if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
-        return out;
-    if (sb_model_get(sb_worker.reader, entity, id, &row) && (copy = ngx_pnalloc(s->connection->pool, row.json.len)) != NULL) {
-        memcpy(copy, row.json.data, row.json.len);
-        out = (sb_cstr){copy, row.json.len};
-    }
-    sb_model_end(sb_worker.reader);
-    return out;
-}
-
 sb_cstr
 sb_stream_route_json(sb_stream_t *s)
 {
-    return s->matched ? row_json(s, sb_worker.routes, &s->route.route) : (sb_cstr){NULL, 0};
+    return s->matched ? sb_row_text(s->connection->pool, sb_worker.routes, &s->route.route) : (sb_cstr){NULL, 0};
 }
 
 sb_cstr
 sb_stream_service_json(sb_stream_t *s)
 {
-    return s->service != NULL ? row_json(s, sb_worker.services, &s->service->node.id) : (sb_cstr){NULL, 0};
+    return s->service != NULL ? sb_row_text(s->connection->pool, sb_worker.services, &s->service->node.id) : (sb_cstr){NULL, 0};
 }
