@@ -8,6 +8,7 @@ interval lies above it. Writes build/bench.json and prints the tables; --save wr
 
   bench.py [--rounds 40] [--only PATTERN] [--small] [--no-config] [--save]
   bench.py --admin …   the Admin API with many rows instead: admin_bench.py
+  bench.py --traffic … more kinds of routes and connections instead: traffic_bench.py
 """
 
 import argparse
@@ -39,10 +40,14 @@ class Target:
         self.pid = server.worker()
         self.slices = []
 
+    def load(self, seconds):
+        """A slice's load: what harness.wrk returns."""
+        return harness.wrk(f"http://127.0.0.1:{self.port}/", self.script, seconds, cpu=LOAD_CPU)
+
     def slice(self, seconds, seed):
         os.environ.update(self.env, BENCH_SEED=str(seed))
         before = harness.cpu_ns(self.pid)
-        r = harness.wrk(f"http://127.0.0.1:{self.port}/", self.script, seconds, cpu=LOAD_CPU)
+        r = self.load(seconds)
         r["cpu_us"] = (harness.cpu_ns(self.pid) - before) / 1000 / max(1, r["requests"])
         if r["errors"]:
             raise RuntimeError(f"{self.name}: {r['errors']} failed requests of {r['requests']}")
@@ -319,4 +324,7 @@ if __name__ == "__main__":
     if "--admin" in sys.argv:
         import admin_bench
         sys.exit(admin_bench.main([a for a in sys.argv[1:] if a != "--admin"]))
+    if "--traffic" in sys.argv:
+        import traffic_bench
+        sys.exit(traffic_bench.main([a for a in sys.argv[1:] if a != "--traffic"]))
     sys.exit(main())

@@ -15,6 +15,7 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("SB_BUILD", os.path.join(ROOT, "build"))
 BODY = "x" * 1024
 
 
@@ -219,7 +220,7 @@ class Gateway:
         self.prefix = os.path.join(workdir, name)
         os.makedirs(self.prefix)
         self.port, self.admin_port, self.tls_port, self.admin_tls_port = (free_port() for _ in range(4))
-        self.binary = binary or os.path.join(ROOT, "build/bin/silverback")
+        self.binary = binary or os.path.join(BUILD, "bin/silverback")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("KONG_")}
         self.env.update({
             "KONG_PREFIX": self.prefix,
@@ -268,6 +269,24 @@ def wrk(url, script=None, seconds=1, connections=32, cpu=None):
     if m is None:
         raise RuntimeError(f"wrk said:\n{out}")
     return {"requests": int(m[1]), "errors": int(m[2]), "p50_us": int(m[3]), "p99_us": int(m[4]), "rps": float(m[5])}
+
+
+def h2load(url, log, seconds=1, connections=16, streams=4, cpu=None):
+    """The same over HTTP/2. log: a file to write to."""
+    if os.path.exists(log):
+        os.remove(log)
+    argv = (["taskset", "-c", str(cpu)] if cpu is not None else []) + [
+        "h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"--log-file={log}", url]
+    out = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds + 60, check=True).stdout
+    m = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", out)
+    status = re.search(r"status codes: (\d+) 2xx", out)
+    if m is None or status is None:
+        raise RuntimeError(f"h2load said:\n{out}")
+    with open(log) as f:
+        took = sorted(int(line.split()[2]) for line in f)
+    done = int(m[2])
+    return {"requests": done, "errors": int(m[3]) + int(m[4]) + int(m[5]) + max(0, done - int(status[1])), "p50_us": took[len(took) // 2],
+            "p99_us": took[len(took) * 99 // 100], "rps": done / seconds}
 
 
 def need(*programs):

@@ -76,20 +76,16 @@ class Connection:
             self.sock = None
 
 
-def load_routes(gateway, upstream_port, routes, plugin=None, threads=4):
-    """One service, `routes` routes /r000000 …; returns the seconds it took."""
-    service = gateway.admin("POST", "/services", {"name": "bench", "url": f"http://127.0.0.1:{upstream_port}"})
-    if plugin:
-        gateway.admin("POST", "/services/bench/plugins", {"name": plugin})
-    failures, start = [], time.monotonic()
+def post_all(gateway, path, bodies, threads=4):
+    """POSTs each body to an Admin path over a few connections."""
+    failures = []
 
     def work(first):
         conn = Connection(gateway.admin_port)
-        for i in range(first, routes, threads):
-            body = json.dumps({"name": f"r{i:06d}", "paths": [f"/r{i:06d}"], "service": {"id": service["id"]}})
-            status, text = conn.request("POST", "/routes", body)
+        for body in bodies[first::threads]:
+            status, text = conn.request("POST", path, json.dumps(body))
             if status != 201:
-                failures.append(f"{status} {text[:200]}")
+                failures.append(f"{status} {text[:200]} for {body}")
                 return
         conn.close()
     pool = [threading.Thread(target=work, args=(k,)) for k in range(threads)]
@@ -98,5 +94,15 @@ def load_routes(gateway, upstream_port, routes, plugin=None, threads=4):
     for t in pool:
         t.join()
     if failures:
-        raise RuntimeError(f"loading routes: {failures[0]}")
+        raise RuntimeError(f"POST {path}: {failures[0]}")
+
+
+def load_routes(gateway, upstream_port, routes, plugin=None):
+    """One service, `routes` routes /r000000 …; returns the seconds it took."""
+    service = gateway.admin("POST", "/services", {"name": "bench", "url": f"http://127.0.0.1:{upstream_port}"})
+    if plugin:
+        gateway.admin("POST", "/services/bench/plugins", {"name": plugin})
+    bodies = [{"name": f"r{i:06d}", "paths": [f"/r{i:06d}"], "service": {"id": service["id"]}} for i in range(routes)]
+    start = time.monotonic()
+    post_all(gateway, "/routes", bodies)
     return time.monotonic() - start

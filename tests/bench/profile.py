@@ -5,7 +5,8 @@ A worker of each kind runs under valgrind's callgrind, as one process, while a f
 kept connections. User-space instructions are counted, not the kernel's; --strace counts system calls on an ordinary worker instead.
 
   profile.py [--requests 2000] [--functions 25] [--strace] KIND…
-  KIND: nginx, nginx-full, bare, full, routes (10,000), unique (the same, paths never repeat), lua
+  KIND: nginx, nginx-full, bare, full, routes (10,000), unique (the same, paths never repeat), lua,
+        and the cases of traffic_cases.py without TLS by their key: regex, nginx-regex …
 """
 
 import argparse
@@ -21,9 +22,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 import loader   # noqa: E402
 from bench import BARE, LUA  # noqa: E402
+from traffic_cases import CASES, make_sides, many_addresses  # noqa: E402
 
 WAVE = 16
-KINDS = ("nginx", "nginx-full", "bare", "full", "routes", "unique", "lua")
+BY_KEY = {c.key: c for c in CASES if not c.tls}
+KINDS = ("nginx", "nginx-full", "bare", "full", "routes", "unique", "lua", *BY_KEY, *("nginx-" + key for key in BY_KEY))
 
 
 def request_text(path):
@@ -37,12 +40,12 @@ class Waves:
         self.conns = [loader.Connection(port) for _ in range(WAVE)]
         self.sent = 0
 
-    def run(self, requests, path_of):
+    def run(self, requests, text_of):
         for _ in range(requests // WAVE):
             for c in self.conns:
                 if c.sock is None:
                     c.connect()
-                c.sock.sendall(request_text(path_of(self.sent)))
+                c.sock.sendall(text_of(self.sent))
                 self.sent += 1
             for c in self.conns:
                 status, _ = c.read("GET")
@@ -65,12 +68,19 @@ def single_process(conf_path, work, name):
     return path, port
 
 
-def paths(kind, routes):
+def case_of(kind):
+    return BY_KEY.get(kind.removeprefix("nginx-"))
+
+
+def texts(kind, routes):
+    """The requests of a kind, by number."""
+    if case_of(kind):
+        return case_of(kind).request
     if kind == "routes":
-        return lambda i: f"/r{i * 7919 % routes:06d}/anything"
+        return lambda i: request_text(f"/r{i * 7919 % routes:06d}/anything")
     if kind == "unique":
-        return lambda i: f"/r{i * 7919 % routes:06d}/{i:x}-one"
-    return lambda i: "/r000000/anything"
+        return lambda i: request_text(f"/r{i * 7919 % routes:06d}/{i:x}-one")
+    return lambda i: request_text("/r000000/anything")
 
 
 def start(kind, work, up, routes):
@@ -79,17 +89,43 @@ def start(kind, work, up, routes):
         make = harness.nginx_bare if kind == "nginx" else harness.nginx_full
         server = make(work, kind, up.port, None)
         return server, os.path.join(server.dir, "nginx.conf")
+    if case_of(kind):
+        return start_case(kind, work, up)
     settings = {"full": {}, "lua": dict(BARE, **LUA)}.get(kind, BARE)
     g = harness.Gateway(work, kind, None, settings)
     loader.load_routes(g, up.port, routes if kind in ("routes", "unique") else 1, "bench-header" if kind == "lua" else None)
     return g, os.path.join(g.prefix, "nginx.conf")
 
 
+class Several:
+    """A server and what must end with it."""
+
+    def __init__(self, server, others):
+        self.server, self.others, self.port = server, others, server.port
+
+    def worker(self):
+        return self.server.worker()
+
+    def stop(self):
+        for s in [self.server] + self.others:
+            s.stop()
+
+
+def start_case(kind, work, up):
+    folder = os.path.join(work, kind)
+    os.makedirs(folder, mode=0o755)
+    many = many_addresses(folder, None)
+    gateway, native = make_sides(case_of(kind), folder, None, (up.port, many.port))
+    if kind.startswith("nginx-"):
+        return Several(native, [gateway, many]), os.path.join(native.dir, "nginx.conf")
+    return Several(gateway, [native, many]), os.path.join(gateway.prefix, "nginx.conf")
+
+
 def control(pid, *args):
     subprocess.run(["callgrind_control", *args, str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=120)
 
 
-def callgrind(kind, work, conf, requests, path_of):
+def callgrind(kind, work, conf, requests, text_of):
     single, port = single_process(conf, work, kind)
     out = os.path.join(work, f"{kind}.callgrind")
     p = harness.Process(["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}", "--cache-sim=no",
@@ -97,9 +133,9 @@ def callgrind(kind, work, conf, requests, path_of):
     try:
         harness.wait_for(lambda: harness.listening(port), f"{kind} under valgrind", 120)
         waves = Waves(port)
-        waves.run(requests // 2, path_of)
+        waves.run(requests // 2, text_of)
         control(p.p.pid, "-i", "on")
-        waves.run(requests, path_of)
+        waves.run(requests, text_of)
         control(p.p.pid, "-i", "off")
         p.p.terminate()
         p.p.wait(120)
@@ -129,13 +165,13 @@ def report(out, requests, functions):
     return total / requests
 
 
-def strace(server, port, requests, path_of, work, kind):
+def strace(server, port, requests, text_of, work, kind):
     waves = Waves(port)
-    waves.run(requests // 4, path_of)
+    waves.run(requests // 4, text_of)
     out = os.path.join(work, f"{kind}.strace")
     p = subprocess.Popen(["strace", "-c", "-o", out, "-p", str(server.worker())], stderr=subprocess.DEVNULL)
     harness.wait_for(lambda: "TracerPid:\t0" not in open(f"/proc/{server.worker()}/status").read(), "strace")
-    waves.run(requests, path_of)
+    waves.run(requests, text_of)
     p.send_signal(2)
     p.wait()
     for line in open(out):
@@ -164,9 +200,9 @@ def main():
             print(f"{kind}:", flush=True)
             try:
                 if args.strace:
-                    strace(server, server.port, requests, paths(kind, args.routes), work, kind)
+                    strace(server, server.port, requests, texts(kind, args.routes), work, kind)
                 else:
-                    report(callgrind(kind, work, conf, requests, paths(kind, args.routes)), requests, args.functions)
+                    report(callgrind(kind, work, conf, requests, texts(kind, args.routes)), requests, args.functions)
             finally:
                 server.stop()
     finally:
