@@ -7,7 +7,7 @@ endif
 JOBS ?= $(shell nproc)
 VERSION := 0.1.0
 
-.PHONY: help deps build run test check bench docs source dist test-package install clean
+.PHONY: help deps build run test check bench soak docs source dist test-package install clean
 
 help:
 	@echo 'make deps      install the system packages it needs (sudo only if not root)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test      deps, build, unit and integration tests   T=pattern selects, SAN=1 with sanitizers'
 	@echo 'make check     format, include rings, sizes, static analysis, spelling'
 	@echo 'make bench     deps, build, and the benchmark'
+	@echo 'make soak      mixed load while the configuration changes ten times a second   MINUTES=10'
 	@echo 'make docs      write docs/reference anew from the code'"'"'s tables'
 	@echo 'make dist      a source archive and a Debian package of the commit, in dist/'
 	@echo 'make test-package   build the package in a fresh Debian, install, use, upgrade and purge it   RELEASE=bookworm'
@@ -50,6 +51,11 @@ bench:
 	@tools/deps bench test
 	@$(MAKE) --no-print-directory build
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+soak:
+	@tools/deps bench test
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/soak/soak.py --minutes $(or $(MINUTES),10)
 
 docs: build
 	@ninja -C $(BUILD) --quiet docs
