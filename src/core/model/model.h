@@ -15,7 +15,7 @@
 #include "core/base/uuid.h"
 #include "core/entities/entities.h"
 
-#define SB_MODEL_FORMAT 2
+#define SB_MODEL_FORMAT 3
 
 /* ---------- shared runtime state: <prefix>/run/state, MAP_SHARED, created by control or the supervisor ---------- */
 #define SB_RT_MAGIC       0x53425254u

@@ -245,6 +245,103 @@ regex_literal_prefix(const char *re, size_t len, char *out, size_t max)
     return n;
 }
 
+/* What a piece of a regex is. UNKNOWN: something that may change the meaning of the rest. */
+enum token { LITERAL, OPEN, CLOSE, VARIABLE, END, UNKNOWN };
+
+static enum token
+read_escape(const char *re, size_t len, size_t i, size_t *used, char *c)
+{
+    if (i + 1 == len)
+        return UNKNOWN;
+    *used = 2;
+    *c = re[i + 1];
+    if (!is_alnum(*c))
+        return LITERAL;
+    return strchr("dDwWsSbBhHvVnrtfR", *c) != NULL ? VARIABLE : UNKNOWN;
+}
+
+static enum token
+read_class(const char *re, size_t len, size_t i, size_t *used)
+{
+    size_t end = skip_class(re, len, i);
+
+    if (end >= len || memchr(re + i + 1, '[', end - i) != NULL)
+        return UNKNOWN; /* classes by name end elsewhere */
+    for (size_t j = i; j + 1 < end; j++)
+        if (re[j] == '\\' && (re[j + 1] == 'Q' || re[j + 1] == 'E'))
+            return UNKNOWN;
+    *used = end + 1 - i;
+    return VARIABLE;
+}
+
+/* A group that does no more than group and capture. */
+static enum token
+read_group(const char *re, size_t len, size_t i)
+{
+    sb_str_t rest = {re + i + 1, len - i - 1};
+
+    if (rest.len == 0 || rest.data[0] == '*')
+        return UNKNOWN;
+    if (rest.data[0] != '?' || sb_str_starts(rest, SB_STR("?:")) || sb_str_starts(rest, SB_STR("?P<")))
+        return OPEN;
+    return rest.len > 2 && rest.data[1] == '<' && is_alnum(rest.data[2]) ? OPEN : UNKNOWN;
+}
+
+static enum token
+read_token(const char *re, size_t len, size_t i, size_t *used, char *c)
+{
+    *used = 1;
+    *c = re[i];
+    switch (*c) {
+    case '\\':
+        return read_escape(re, len, i, used, c);
+    case '[':
+        return read_class(re, len, i, used);
+    case '(':
+        return read_group(re, len, i);
+    case ')':
+        return CLOSE;
+    case '$':
+        return i + 1 == len ? END : VARIABLE;
+    default:
+        return *c == '\0' || (unsigned char)*c >= 0x80 || strchr("^.|]*+?{}", *c) != NULL ? VARIABLE : LITERAL;
+    }
+}
+
+size_t
+regex_segment(const char *re, size_t len, char out[SEGMENT_MAX])
+{
+    bool varied = false, open = false; /* something before is not literal; behind a slash, and all literal since */
+    char text[SEGMENT_MAX], c;
+    size_t best = 0, n = 0, used;
+    int depth = 0;
+
+    if (has_top_alternative(re, len))
+        return 0;
+    for (size_t i = 0; i < len; i += used) {
+        enum token t = read_token(re, len, i, &used, &c);
+        if (t == UNKNOWN)
+            return 0;
+        depth += (t == OPEN) - (t == CLOSE);
+        if (t == LITERAL && (depth != 0 || (i + used < len && strchr("*+?{", re[i + used]) != NULL)))
+            t = VARIABLE;
+        if (open && n > best && (t == END || (t == LITERAL && c == '/'))) {
+            best = n;
+            memcpy(out, text, n);
+        }
+        varied = varied || t != LITERAL;
+        if (t == LITERAL && c == '/') {
+            open = varied;
+            n = 0;
+        } else if (t == LITERAL && open && n < sizeof(text)) {
+            text[n++] = c;
+        } else {
+            open = false;
+        }
+    }
+    return best;
+}
+
 /* ---------- requests ---------- */
 
 sb_str_t

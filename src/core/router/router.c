@@ -644,13 +644,54 @@ chain(struct search *s, sb_str_t text, size_t max, bool reversed, bool (*fn)(str
     s->key.len = base;
 }
 
+/* Whether rows have the key so far, to which a segment was added last, beginning at `at`. Mostly none have: a gap is kept by the segment's
+ * first byte then, so that segments that never repeat are known to be nobody's as well. */
+static bool
+has_segment(struct search *s, size_t at)
+{
+    uint64_t whole = memo_hash(s->key.b, s->key.len, 0), first = memo_hash(s->key.b, at + 1, 1);
+    sb_str_t prev;
+
+    s->at_row = false;
+    if (memo_find(s->r->memo, whole, &s->key, &s->row_key, &s->row_value) ||
+        memo_find(s->r->memo, first, &s->key, &s->row_key, &s->row_value))
+        return at_prefix(s);
+    if (!seek_row(s, (sb_str_t){(const char *)s->key.b, s->key.len}))
+        return false;
+    sb_model_cursor_before(s->r->cursor, &prev);
+    s->at_row = false;
+    memo_keep(s->r->memo, at_prefix(s) ? whole : first, s->row_key, s->row_value, prev);
+    return at_prefix(s);
+}
+
+/* Regexes by each segment of the path that one of them must have. */
+static void
+in_segments(struct search *s)
+{
+    const char *p = s->req->path.data, *end = p + s->req->path.len;
+    size_t base = s->key.len;
+
+    for (const char *next; p < end; p = next + 1) {
+        next = memchr(p, '/', (size_t)(end - p));
+        next = next != NULL ? next : end;
+        if (next - p < SEGMENT_MIN || next - p > SEGMENT_MAX)
+            continue;
+        rkey_exact(&s->key, (sb_str_t){p, (size_t)(next - p)}, SEGMENT_MAX);
+        if (has_segment(s, base))
+            chain(s, s->req->path, BEHIND_SEGMENT, false, on_path, '/', s->class->path_depths);
+        s->key.len = base;
+    }
+}
+
 static bool
 in_path(struct search *s)
 {
     sb_str_t path = s->class->b[C_FLAGS] & F_LOWER_PATH ? lowered(s->r, s->req->path) : s->req->path;
     size_t base = s->key.len;
 
-    if (s->class->b[C_KINDS] & K_PATH) {
+    if (s->class->b[C_FLAGS] & F_SEGMENT) {
+        in_segments(s);
+    } else if (s->class->b[C_KINDS] & K_PATH) {
         chain(s, path, PATH_MAX_LEN, false, on_path, '/', s->class->path_depths);
     } else {
         rkey_add(&s->key, "\xff", 1);

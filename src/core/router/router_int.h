@@ -5,7 +5,7 @@
  * A route becomes entries (one per group of equal precedence: each prefix length, all regex paths; a route without paths one), an entry
  * becomes index rows: one per path, host, value of one header, SNI and (for other than the usual) method.
  *
- *   key  =  class  dimensions…  path part  0xff  rank
+ *   key  =  class  dimensions…  path part  0xff  rank        path part of some regexes  =  segment NUL  literal start
  *
  * class: which attributes the route has and in which form they are in the key; a lookup visits the classes that have rows, best
  * precedence first, and within a class seeks. Equality dimensions (header value, method, SNI, host) are text and a NUL. Prefix
@@ -37,8 +37,9 @@ enum {
     K_STREAM = 129 /* of streams: stream.c */
 };
 /* Class flags. F_WILD: the regex_priority leaves its 32 bits, so the class says nothing about precedence. F_EXPRESSION: routes with an
- * expression; host and path are in the key when the expression pins them, of F_LOWER_… in lower case. */
-enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4, F_EXPRESSION = 8, F_LOWER_HOST = 16, F_LOWER_PATH = 32 };
+ * expression; host and path are in the key when the expression pins them, of F_LOWER_… in lower case. F_SEGMENT: of regexes that have a
+ * whole segment behind their literal start, which is in the key before that. */
+enum { F_PLAIN_HOSTS = 1, F_REGEX = 2, F_WILD = 4, F_EXPRESSION = 8, F_LOWER_HOST = 16, F_LOWER_PATH = 32, F_SEGMENT = 64 };
 /* How a name pattern is in the key. OPEN: not at all, a condition decides. NONTLS: the row that plain connections find. */
 enum form { FORM_OPEN, FORM_EXACT, FORM_LEFT, FORM_RIGHT, FORM_NONTLS };
 
@@ -54,6 +55,9 @@ enum { C_KINDS, C_FLAGS, C_HEADERS, C_FORMS, C_NAME_LEN, C_NAME };
 #define METHOD_MAX       36
 #define NAME_MAX_LEN     90 /* host or SNI pattern in a key */
 #define PATH_MAX_LEN     128
+#define SEGMENT_MIN      2
+#define SEGMENT_MAX      63 /* with what may stand behind it, no more than a path */
+#define BEHIND_SEGMENT   64
 #define RANK_LEN         28
 #define ROUTER_KEY_MAX   510
 
@@ -126,6 +130,9 @@ bool name_pattern_matches(const struct name_pattern *p, sb_str_t name);
 unsigned method_bit(sb_str_t method);
 /* How many bytes of a regex every matching path starts with, copied to out (at most max). */
 size_t regex_literal_prefix(const char *re, size_t len, char *out, size_t max);
+/* A text that every matching path has between two slashes, or behind its last, and that stands in the regex behind something that is not
+ * literal: the longest such. Returns its length, 0 when there is none. */
+size_t regex_segment(const char *re, size_t len, char out[SEGMENT_MAX]);
 
 /* Precedence. Returns > 0 when a comes before b. */
 int rank_compare(enum sb_router_flavor flavor, const struct rank *a, const struct rank *b);

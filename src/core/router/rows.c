@@ -43,6 +43,8 @@ struct emit {
     /* the current combination */
     sb_str_t path;
     bool has_path, regex;
+    char segment[SEGMENT_MAX]; /* of a regex: see regex_segment */
+    size_t segment_len;
     const char *host, *sni, *method, *header;
     bool nontls;
 };
@@ -400,7 +402,8 @@ put_class(struct emit *m, struct rkey *k, unsigned host_form, unsigned sni_form)
     bool wild = m->regex && (r->regex_priority < 0 || r->regex_priority > UINT32_MAX);
 
     c[C_KINDS] = r->kinds;
-    c[C_FLAGS] = (unsigned char)((rt->plain_hosts ? F_PLAIN_HOSTS : 0) | (m->regex ? F_REGEX : 0) | (wild ? F_WILD : 0));
+    c[C_FLAGS] = (unsigned char)((rt->plain_hosts ? F_PLAIN_HOSTS : 0) | (m->regex ? F_REGEX : 0) | (wild ? F_WILD : 0) |
+                                 (m->segment_len != 0 ? F_SEGMENT : 0));
     c[C_HEADERS] = (unsigned char)(r->headers < 255 ? r->headers : 255);
     c[C_FORMS] = (unsigned char)(host_form | sni_form << 3 | (unsigned)(m->method != NULL) << 6);
     c[C_NAME_LEN] = (unsigned char)name_len;
@@ -435,15 +438,25 @@ put_header_value(struct emit *m, struct rkey *k)
     return whole;
 }
 
+/* A segment that the path must have, and the text it must start with. */
+static void
+put_regex(struct emit *m, struct rkey *k)
+{
+    char literal[PATH_MAX_LEN];
+    size_t max = m->segment_len != 0 ? BEHIND_SEGMENT : sizeof(literal);
+
+    if (m->segment_len != 0)
+        rkey_exact(k, (sb_str_t){m->segment, m->segment_len}, SEGMENT_MAX);
+    rkey_prefix(k, (sb_str_t){literal, regex_literal_prefix(m->path.data + 1, m->path.len - 1, literal, max)}, max, false);
+}
+
 static bool
 put_path(struct emit *m, struct rkey *k)
 {
-    char literal[PATH_MAX_LEN];
     bool whole = true;
 
     if (m->regex)
-        rkey_prefix(k, (sb_str_t){literal, regex_literal_prefix(m->path.data + 1, m->path.len - 1, literal, sizeof(literal))},
-                    sizeof(literal), false);
+        put_regex(m, k);
     else if (m->has_path)
         whole = rkey_prefix(k, m->path, PATH_MAX_LEN, false);
     rkey_add(k, "\xff", 1);
@@ -603,6 +616,14 @@ entry_rank(const struct route *rt, bool regex, size_t length, unsigned group, bo
     sb_uuid_v5(&ns, name, strlen(name), &out->entry);
 }
 
+static size_t
+segment_of(sb_str_t path, char out[SEGMENT_MAX])
+{
+    size_t len = regex_segment(path.data + 1, path.len - 1, out);
+
+    return len >= SEGMENT_MIN ? len : 0;
+}
+
 static int
 emit_entry(struct emit *m, bool regex, size_t length, unsigned group, bool split)
 {
@@ -615,6 +636,7 @@ emit_entry(struct emit *m, bool regex, size_t length, unsigned group, bool split
     m->has_path = true;
     for (size_t i = 0; i < json_array_size(m->rt->paths) && rc == SB_OK; i++) {
         m->path = item_str(m->rt->paths, i);
+        m->segment_len = regex && is_regex(m->path) ? segment_of(m->path, m->segment) : 0;
         if (is_regex(m->path) == regex && (regex || m->path.len == length))
             rc = each_header(m, &rank, (uint32_t)i);
     }

@@ -1,7 +1,7 @@
 /* The router on a real model: each rule of matching and of precedence in one place. test_router_random.c compares with a naive one. */
 #include "../model/model_fixture.h"
 
-#include "core/router/router.h"
+#include "core/router/router_int.h"
 
 #define ID(n) "22222222-0000-4000-8000-00000000000" n
 
@@ -254,6 +254,81 @@ regexes(void **state)
     assert_int_equal(ASK(.path = "/oops"), '-');
 }
 
+/* Regexes that start alike, found by a segment behind what varies. */
+static void
+regexes_by_segment(void **state)
+{
+    struct fixture *f = *state;
+
+    ROUTE("1", "'paths':['~/v\\\\d+/users/[a-z]+$']");
+    ROUTE("2", "'paths':['~/v\\\\d+/groups/?']");
+    ROUTE("3", "'paths':['~/v\\\\d+/items$']");
+    ROUTE("4", "'paths':['~/v\\\\d+/users/admin$'],'regex_priority':1");
+    ROUTE("5", "'paths':['~/w.*/users/x']");
+    assert_int_equal(ASK(.path = "/v1/users/bob"), '1');
+    assert_int_equal(ASK(.path = "/v1/users/admin"), '4');
+    assert_int_equal(ASK(.path = "/v1/users/7"), '-');
+    assert_int_equal(ASK(.path = "/v22/groups"), '2');
+    assert_int_equal(ASK(.path = "/v22/groups-of"), '2');
+    assert_int_equal(ASK(.path = "/v1/items"), '3');
+    assert_int_equal(ASK(.path = "/v1/items/1"), '-');
+    assert_int_equal(ASK(.path = "/w/v1/users/x/users"), '5');
+    assert_int_equal(ASK(.path = "/users"), '-');
+    for (char path[] = "/v1/users/a"; path[10] <= 'z'; path[10]++)
+        assert_int_equal(ASK(.path = path), '1');
+    ROUTE("3", "'paths':['~/v\\\\d+/things$']");
+    assert_int_equal(ASK(.path = "/v1/items"), '-');
+    assert_int_equal(ASK(.path = "/v1/things"), '3');
+}
+
+static void
+segment_of_a_regex(void **state)
+{
+    static const struct {
+        const char *re, *segment;
+    } cases[] = {
+        {"/v\\d+/users/[a-z]+$", "users"},
+        {"/v\\d+/users$", "users"},
+        {"/v\\d+/users", ""}, /* may go on */
+        {"/users/\\d+$", ""}, /* literal start */
+        {"/v\\d+/a/longest/b/", "longest"},
+        {"/(a|b)/c\\.d/", "c.d"},
+        {"/(?:a|b)/users/", "users"},
+        {"/(?<n>a|b)/users/", "users"},
+        {"/(?P<n>a|b)/users/", "users"},
+        {"/[a/b/c]+/users/", "users"},
+        {"/[]/x/]+/users/", "users"},
+        {"/.?/users/?", ""},
+        {"/.?/users+/", ""},
+        {"/.?/user{2}/", ""},
+        {"/.?/us\\ders/", ""},
+        {"/.?(/users/)?", ""},
+        {"/.?/users/|/b", ""},
+        {"/(?i).?/users/", ""},
+        {"/.?/(?i)users/", ""},
+        {"/(?=.)/users/", ""},
+        {"/(?x) .?/us ers/", ""},
+        {"(*UTF)/.?/users/", ""},
+        {"/[[:alpha:]/users/]/", ""},
+        {"/[\\Q]\\E/users/]/", ""},
+        {"/.?\\Q/users/\\E", ""},
+        {"/\\c/users/", ""},
+        {"/.?\\K/users/", ""},
+        {"/.?/us\\", ""},
+        {"/.?/us(", ""},
+        {"/.?/us[", ""},
+        {"/.?/0123456789012345678901234567890123456789012345678901234567890123/", ""},
+    };
+    char out[SEGMENT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t n = regex_segment(cases[i].re, strlen(cases[i].re), out);
+        if (n != strlen(cases[i].segment) || memcmp(out, cases[i].segment, n) != 0)
+            fail_msg("%s: got '%.*s', expected '%s'", cases[i].re, (int)n, out, cases[i].segment);
+    }
+}
+
 static void
 a_negative_regex_priority_disturbs_the_order(void **state)
 {
@@ -372,6 +447,8 @@ main(void)
         CASE(request_headers),
         CASE(snis),
         CASE(regexes),
+        CASE(regexes_by_segment),
+        cmocka_unit_test(segment_of_a_regex),
         CASE(a_negative_regex_priority_disturbs_the_order),
         CASE(ties),
         CASE(traditional_ranks_by_the_route_not_the_path),

@@ -58,6 +58,12 @@ static const char *const path_pool[] = {"/",
                                         "~/\\Qa.\\E",
                                         "~/a+b",
                                         "~/(?i)A",
+                                        "~/a\\d*/bb$",
+                                        "~/[a-z]+/(z|bb)/c$",
+                                        "~/.*/bb/?",
+                                        "~/\\w/bb/c",
+                                        "~/[[:alpha:]/x/]/bb$",
+                                        "~/(?i).?/BB$",
                                         "~/a\\Q(\\E|/b"};
 static const char *const method_pool[] = {"GET", "POST", "PURGE", "AAAA", "DELETE"};
 static const char *const sni_pool[] = {"a.com", "a.com.", "b.com", "*.a.com", "*x.com", "a.*", "*"};
@@ -159,6 +165,10 @@ random_request(struct ask *a)
                                         "/a/b",
                                         "/a/b/c",
                                         "/a/bb",
+                                        "/a/bb/c",
+                                        "/a1/bb",
+                                        "/bb/bb",
+                                        "/a/BB",
                                         "/a/z/c",
                                         "/a-b",
                                         "/a.b",
