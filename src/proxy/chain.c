@@ -229,14 +229,22 @@ sb_chain_global(void)
 {
     static uint64_t stamp;
 
-    if ((sb_worker.global_chain == NULL || stamp != sb_worker.global_epoch) && sb_model_begin(sb_worker.reader, NULL) == SB_OK) {
-        sb_chain_t *chain = build((struct scope){.ws = default_ws(true)});
+    if (sb_worker.global_chain == NULL || stamp != sb_worker.global_epoch) {
+        sb_chain_t *chain;
+        sb_err_t err = {0};
+
+        if (sb_model_begin(sb_worker.reader, &err) != SB_OK) {
+            sb_log(SB_LOG_ERR, "cannot read which plugins are global: %s", err.message);
+            sb_err_clear(&err);
+            return NULL;
+        }
+        chain = build((struct scope){.ws = default_ws(true)});
         sb_model_end(sb_worker.reader);
         sb_chain_unref(sb_worker.global_chain);
         sb_worker.global_chain = chain;
         stamp = sb_worker.global_epoch;
     }
-    return sb_worker.global_chain != NULL ? sb_chain_ref(sb_worker.global_chain) : NULL;
+    return sb_chain_ref(sb_worker.global_chain);
 }
 
 sb_chain_t *

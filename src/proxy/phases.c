@@ -109,6 +109,8 @@ sb_rewrite_handler(ngx_http_request_t *r)
     ctx = sb_ctx_make(r);
     if (ctx == NULL)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (ctx->steps == NULL) /* nobody knows which global plugins there are: none of them may be passed by */
+        sb_exit_error(ctx, 500, (sb_str_t){NULL, 0});
     if ((ctx->phases & SB_PHASE_BIT(SB_PHASE_REWRITE)) == 0)
         return NGX_DECLINED;
     if (ctx->phase != SB_PHASE_REWRITE)

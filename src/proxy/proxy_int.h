@@ -167,8 +167,8 @@ void sb_chain_use(sb_ctx_t *ctx, sb_chain_t *chain);
 void sb_chain_release(sb_ctx_t *ctx); /* at the request's end */
 sb_chain_t *sb_chain_ref(sb_chain_t *chain);
 void sb_chain_unref(sb_chain_t *chain); /* NULL is fine */
-/* Chains by scope; a reference for the caller. The global one opens a snapshot itself when it must, and is NULL when it cannot; the
- * others want to be inside sb_model_begin/end. */
+/* Chains by scope; a reference for the caller. The global one opens a snapshot itself when it must, and is NULL (logged) when it cannot;
+ * the others want to be inside sb_model_begin/end. */
 sb_chain_t *sb_chain_global(void);
 sb_chain_t *sb_chain_of_workspace(const sb_uuid_t *ws); /* its global plugins */
 sb_chain_t *sb_chain_of_service(sb_service_t *s);

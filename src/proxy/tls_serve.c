@@ -91,14 +91,21 @@ show(SSL *ssl)
     return shown;
 }
 
-static bool
-has_lua_handlers(void)
+/* SB_OK: there are some; SB_DECLINED: none; SB_ERROR: it cannot be told. */
+static int
+find_lua_handlers(void)
 {
-    sb_chain_t *chain = sb_lua_hooks.in_use ? sb_chain_global() : NULL;
-    bool has = chain != NULL && (chain->lua_phases & SB_PHASE_BIT(SB_PHASE_CERTIFICATE)) != 0;
+    sb_chain_t *chain;
+    bool has;
 
+    if (lua_handler == NULL || !sb_lua_hooks.in_use)
+        return SB_DECLINED;
+    chain = sb_chain_global();
+    if (chain == NULL)
+        return SB_ERROR;
+    has = (chain->lua_phases & SB_PHASE_BIT(SB_PHASE_CERTIFICATE)) != 0;
     sb_chain_unref(chain);
-    return has;
+    return has ? SB_OK : SB_DECLINED;
 }
 
 /*
@@ -108,6 +115,8 @@ has_lua_handlers(void)
 static int
 choose(SSL *ssl, void *arg)
 {
+    int rc;
+
     if (sb_worker.reader == NULL)
         return 1;
     if (SSL_get_ex_data(ssl, asked_index) != NULL)
@@ -115,8 +124,9 @@ choose(SSL *ssl, void *arg)
     sb_worker_catch_up();
     if (!show(ssl))
         return 0;
-    if (lua_handler == NULL || !has_lua_handlers())
-        return 1;
+    rc = find_lua_handlers();
+    if (rc != SB_OK)
+        return rc == SB_DECLINED;
     return SSL_set_ex_data(ssl, asked_index, &asked_index) == 1 ? lua_handler(ssl, NULL) : 0;
 }
 
