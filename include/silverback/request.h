@@ -40,7 +40,7 @@ sb_cstr sb_request_id(sb_request_t *r);            /* 32 hex characters */
 /* The request from the client (as now: later plugins see earlier ones' changes to what goes upstream only upstream). */
 sb_cstr sb_request_method(sb_request_t *r);
 sb_cstr sb_request_scheme(sb_request_t *r);
-sb_cstr sb_request_host(sb_request_t *r);
+sb_cstr sb_request_host(sb_request_t *r);     /* lower case, no port; the server's own name when the client gave none */
 sb_cstr sb_request_raw_path(sb_request_t *r); /* no query */
 sb_cstr sb_request_path(sb_request_t *r);     /* normalised */
 sb_cstr sb_request_query(sb_request_t *r);

@@ -83,6 +83,9 @@ ngx_buf_t *sb_upstream_make_head(ngx_http_request_t *r);
 ngx_int_t sb_upstream_create_request(ngx_http_request_t *r);
 ngx_int_t sb_upstream_rebuild_head(ngx_http_request_t *r);
 void sb_upstream_request_init(void);
+/* Notes, once a request, which of the client's headers its Connection header names, so that they are not passed on. Before plugins change
+ * headers: theirs are passed. NGX_ERROR without memory. */
+ngx_int_t sb_upstream_note_named(sb_ctx_t *ctx);
 /* Whether the client asks for what alone may become a tunnel: a WebSocket, by HTTP/1.1. */
 bool sb_upstream_is_websocket(ngx_http_request_t *r);
 /* upstream_header.c: u->process_header; the mark is where headers_out ends before, undo goes back to it. */

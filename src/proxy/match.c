@@ -158,14 +158,25 @@ target_is_ambiguous(const ngx_http_request_t *r)
     return r->complex_uri && memchr(r->unparsed_uri.data, '#', r->unparsed_uri.len) != NULL;
 }
 
+/* Bodies in HTTP/2 are framed by HTTP/2 alone: whoever announces another framing means it for the next reader (RFC 9113, 8.2.2). */
+static bool
+framing_is_ambiguous(const ngx_http_request_t *r)
+{
+    return r->headers_in.transfer_encoding != NULL && r->http_version >= NGX_HTTP_VERSION_20;
+}
+
 /* ---- whom to believe ---- */
 
-static bool
-peer_address(ngx_http_request_t *r, ngx_addr_t *addr)
+sb_str_t
+sb_peer_text(sb_ctx_t *ctx)
 {
-    ngx_http_variable_value_t *v = ngx_http_get_indexed_variable(r, (ngx_uint_t)sb_conf->realip_index);
+    ngx_http_variable_value_t *v = NULL;
 
-    return v != NULL && !v->not_found && ngx_parse_addr(r->pool, addr, v->data, v->len) == NGX_OK;
+    if (sb_conf->trusted != NULL)
+        v = ngx_http_get_indexed_variable(ctx->r, (ngx_uint_t)sb_conf->realip_index);
+    if (v != NULL && !v->not_found)
+        return (sb_str_t){(char *)v->data, v->len};
+    return (sb_str_t){(char *)ctx->r->connection->addr_text.data, ctx->r->connection->addr_text.len};
 }
 
 static bool
@@ -183,13 +194,15 @@ bool
 sb_ctx_trusted(sb_ctx_t *ctx)
 {
     ngx_addr_t addr;
+    sb_str_t peer;
 
     if (ctx->trusted_known || sb_conf->trusted == NULL)
         return ctx->trusted;
     ctx->trusted_known = 1;
-    if (ctx->r->connection->sockaddr->sa_family == AF_UNIX)
+    peer = sb_peer_text(ctx);
+    if (sb_str_eqc(peer, "unix:"))
         ctx->trusted = trusts_unix();
-    else if (peer_address(ctx->r, &addr))
+    else if (ngx_parse_addr(ctx->r->pool, &addr, (u_char *)peer.data, peer.len) == NGX_OK)
         ctx->trusted = ngx_cidr_match(addr.sockaddr, sb_conf->trusted) == NGX_OK;
     return ctx->trusted;
 }
@@ -210,8 +223,7 @@ redirect_to_https(sb_ctx_t *ctx)
 {
     ngx_http_request_t *r = ctx->r;
     sb_cstr told = sb_ctx_trusted(ctx) ? sb_request_header(ctx, "x-forwarded-host", 0) : (sb_cstr){NULL, 0};
-    sb_str_t host =
-        told.data != NULL ? (sb_str_t){told.data, told.len} : (sb_str_t){(char *)r->headers_in.server.data, r->headers_in.server.len};
+    sb_cstr host = told.len != 0 ? told : sb_request_host(ctx);
     size_t len = sizeof("https://") - 1 + host.len + r->unparsed_uri.len;
     u_char *text = ngx_pnalloc(r->pool, len);
 
@@ -300,7 +312,7 @@ sb_match(sb_ctx_t *ctx)
     int rc;
 
     fill_request(ctx, &req);
-    if (host_is_ambiguous(ctx->host) || target_is_ambiguous(ctx->r)) {
+    if (host_is_ambiguous(ctx->host) || target_is_ambiguous(ctx->r) || framing_is_ambiguous(ctx->r)) {
         sb_exit_error(ctx, 400, (sb_str_t){NULL, 0});
         ctx->r->keepalive = 0;
         return;

@@ -87,6 +87,8 @@ is_ours(ngx_http_request_t *r)
 static ngx_int_t
 run_chain(sb_ctx_t *ctx)
 {
+    if (sb_upstream_note_named(ctx) != NGX_OK)
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     switch (sb_chain_run(ctx)) {
     case SB_CHAIN_WAIT:
         return NGX_AGAIN;

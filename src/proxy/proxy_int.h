@@ -300,7 +300,7 @@ struct sb_request {
     uint8_t source;              /* enum sb_source */
     unsigned matched : 1, in_lua : 1, lua_drives : 1, exited : 1, access_ended : 1, proxied : 1, waiting : 1, error_made : 1,
         has_consumer : 1, filters_run : 1, replace_body : 1, body_sent : 1, trusted : 1, trusted_known : 1, released : 1, capturing : 1,
-        path_set : 1, upgrade : 1, debug : 1, is_regex : 1;
+        path_set : 1, upgrade : 1, debug : 1, is_regex : 1, named_known : 1;
     u_char request_id[32];
     sb_uuid_t consumer;
 
@@ -320,6 +320,7 @@ struct sb_request {
     int retries;               /* -1: the service's */
     ngx_msec_t timeouts[3];    /* connect, send, read; 0: the service's */
     struct sb_tls_choice *tls; /* kong.service.set_tls_*; NULL: nothing was chosen */
+    ngx_array_t *named;        /* with named_known: the client's headers that its Connection header names (upstream_request.c) */
 
     sb_exit_t exit;          /* with exited */
     sb_exchange_t *exchange; /* with the service, once it was prepared */
@@ -393,6 +394,8 @@ sb_str_t sb_grpc_pass(const sb_ctx_t *ctx);
 sb_str_t sb_grpc_authority(const sb_ctx_t *ctx);
 /* Path sent upstream, without query, as of now: a plugin's or the computed one. Request memory. */
 sb_str_t sb_upstream_path(sb_ctx_t *ctx);
+/* The address of the peer itself, also where real_ip has put the client's in its place; "unix:" for all of that kind. */
+sb_str_t sb_peer_text(sb_ctx_t *ctx);
 /* Whether the peer's address (before real-ip) is one of trusted_ips. */
 bool sb_ctx_trusted(sb_ctx_t *ctx);
 

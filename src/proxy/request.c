@@ -60,10 +60,16 @@ sb_request_scheme(sb_request_t *r)
     return r->r->connection->ssl != NULL ? (sb_cstr){"https", 5} : (sb_cstr){"http", 4};
 }
 
+/* As nginx's $host has it: by HTTP/1.0 a client may name none, and has asked the server itself. */
 sb_cstr
 sb_request_host(sb_request_t *r)
 {
-    return cstr(r->r->headers_in.server);
+    const ngx_http_core_srv_conf_t *server;
+
+    if (r->r->headers_in.server.len != 0)
+        return cstr(r->r->headers_in.server);
+    server = ngx_http_get_module_srv_conf(r->r, ngx_http_core_module);
+    return cstr(server->server_name);
 }
 
 sb_cstr

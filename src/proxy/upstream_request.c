@@ -3,7 +3,8 @@
  * write), then the body's buffers as they are. No script engine, no variables.
  *
  * Headers of the client are passed on but for those that end at a gateway (hop by hop), those that it writes itself, and
- * those that the client's Connection header names.
+ * those that the client's Connection header names. Which these are is noted before plugins change anything: what a plugin sets is not the
+ * client's to drop.
  */
 #include "proxy/exchange.h"
 #include "proxy/names.h"
@@ -81,8 +82,6 @@ struct head {
     ngx_http_request_t *r;
     sb_ctx_t *ctx;
     sb_exchange_t *x;
-    const ngx_str_t *named[4]; /* the client's Connection headers that may name others; lines beyond are not looked at */
-    ngx_uint_t n_named;
     bool upgrade, trailers, lone_question, chunked;
     off_t length;                             /* -1: no body is announced */
     ngx_uint_t n_for, n_via;                  /* lines of X-Forwarded-For and Via */
@@ -101,7 +100,7 @@ from_client(const struct head *h, const char *name, sb_str_t otherwise)
 {
     sb_cstr value = sb_request_header(h->ctx, name, 0);
 
-    return value.data != NULL ? (sb_str_t){value.data, value.len} : otherwise;
+    return value.len != 0 ? (sb_str_t){value.data, value.len} : otherwise;
 }
 
 static sb_str_t
@@ -125,11 +124,10 @@ number(unsigned n, char *end)
 static void
 forwarded(struct head *h)
 {
-    ngx_http_request_t *r = h->r;
-    sb_cstr scheme = sb_request_scheme(h->ctx);
+    sb_cstr scheme = sb_request_scheme(h->ctx), host = sb_request_host(h->ctx);
 
     h->proto = (sb_str_t){scheme.data, scheme.len};
-    h->host = str(r->headers_in.server);
+    h->host = (sb_str_t){host.data, host.len};
     h->port = number(sb_forwarded_port(h->ctx), h->port_text + sizeof(h->port_text));
     h->path = h->ctx->raw_path;
     if (h->ctx->route.strip_path && h->ctx->prefix_len > 1)
@@ -141,20 +139,6 @@ forwarded(struct head *h)
     h->port = from_client(h, "x-forwarded-port", h->port);
     h->path = from_client(h, "x-forwarded-path", h->path);
     h->prefix = from_client(h, "x-forwarded-prefix", h->prefix);
-}
-
-/* The address of the peer itself, also where real_ip has put the client's in its place. */
-static sb_str_t
-peer_text(ngx_http_request_t *r)
-{
-    ngx_http_variable_value_t *v;
-
-    if (sb_conf->trusted != NULL) {
-        v = ngx_http_get_indexed_variable(r, (ngx_uint_t)sb_conf->realip_index);
-        if (v != NULL && !v->not_found)
-            return (sb_str_t){(char *)v->data, v->len};
-    }
-    return str(r->connection->addr_text);
 }
 
 static const char *
@@ -174,6 +158,14 @@ sb_upstream_is_websocket(ngx_http_request_t *r)
            ngx_strncasecmp(u->value.data, (u_char *)"websocket", 9) == 0;
 }
 
+/* ---- what the client's Connection header names ---- */
+
+/* A header as the client sent it: a plugin that sets it gives it another value, or another place. */
+struct named {
+    const ngx_table_elt_t *header;
+    const u_char *value;
+};
+
 /* What nearly every client sends, which names no headers. */
 static bool
 is_plain_connection(const ngx_str_t *v)
@@ -182,20 +174,64 @@ is_plain_connection(const ngx_str_t *v)
            (v->len == 5 && ngx_strncasecmp(v->data, (u_char *)"close", 5) == 0);
 }
 
-/* nginx only notes whether it says close or keep-alive. */
-static void
-find_connection(struct head *h)
+static ngx_int_t
+note(sb_ctx_t *ctx, const ngx_table_elt_t *e)
 {
-    for (ngx_list_part_t *part = &h->r->headers_in.headers.part; part != NULL; part = part->next) {
-        ngx_table_elt_t *e = part->elts;
+    struct named *n;
+
+    if (ctx->named == NULL)
+        ctx->named = ngx_array_create(ctx->r->pool, 4, sizeof(*n));
+    n = ctx->named != NULL ? ngx_array_push(ctx->named) : NULL;
+    if (n == NULL)
+        return NGX_ERROR;
+    *n = (struct named){e, e->value.data};
+    return NGX_OK;
+}
+
+/* The headers that one line names, but for those that are never passed on anyway. */
+static ngx_int_t
+note_list(sb_ctx_t *ctx, const ngx_str_t *list)
+{
+    for (ngx_list_part_t *part = &ctx->r->headers_in.headers.part; part != NULL; part = part->next) {
+        const ngx_table_elt_t *e = part->elts;
+        for (ngx_uint_t i = 0; i < part->nelts; i++)
+            if (e[i].hash != 0 && action_of(&e[i]) != DROP && list_has(list, &e[i].key) && note(ctx, &e[i]) != NGX_OK)
+                return NGX_ERROR;
+    }
+    return NGX_OK;
+}
+
+/* nginx only notes whether it says close or keep-alive. */
+ngx_int_t
+sb_upstream_note_named(sb_ctx_t *ctx)
+{
+    if (ctx->named_known)
+        return NGX_OK;
+    for (ngx_list_part_t *part = &ctx->r->headers_in.headers.part; part != NULL; part = part->next) {
+        const ngx_table_elt_t *e = part->elts;
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
             if (e[i].key.len != 10 || e[i].hash == 0 || !sb_names_same(e[i].key.data, "connection", 10))
                 continue;
-            if (!is_plain_connection(&e[i].value) && h->n_named < sizeof(h->named) / sizeof(h->named[0]))
-                h->named[h->n_named++] = &e[i].value;
+            if (!is_plain_connection(&e[i].value) && note_list(ctx, &e[i].value) != NGX_OK)
+                return NGX_ERROR;
         }
     }
+    ctx->named_known = 1;
+    return NGX_OK;
 }
+
+static bool
+is_named(const sb_ctx_t *ctx, const ngx_table_elt_t *e)
+{
+    const struct named *n = ctx->named->elts;
+
+    for (ngx_uint_t i = 0; i < ctx->named->nelts; i++)
+        if (n[i].header == e && n[i].value == e->value.data)
+            return true;
+    return false;
+}
+
+/* ---- planning ---- */
 
 static void
 body_framing(struct head *h)
@@ -210,7 +246,7 @@ body_framing(struct head *h)
     h->x->chunked_request = h->chunked;
 }
 
-static void
+static ngx_int_t
 plan_head(struct head *h)
 {
     ngx_http_request_t *r = h->r;
@@ -218,15 +254,15 @@ plan_head(struct head *h)
     sb_service_t *s = h->ctx->service;
 
     forwarded(h);
-    h->peer = peer_text(r);
+    h->peer = sb_peer_text(h->ctx);
     h->via = via_text(r);
     h->upgrade = sb_upstream_is_websocket(r);
-    find_connection(h);
     h->trailers = te != NULL && te->hash != 0 && list_has(&te->value, &(ngx_str_t)ngx_string("trailers"));
     h->lone_question = r->args.len == 0 && r->unparsed_uri.len == h->ctx->raw_path.len + 1;
     h->path_up = h->ctx->upstream_path;
     h->service_path = s != NULL ? s->path : (sb_str_t){"", 0};
     body_framing(h);
+    return sb_upstream_note_named(h->ctx);
 }
 
 /* ---- the client's headers ---- */
@@ -240,10 +276,7 @@ decide(const struct head *h, const ngx_table_elt_t *e)
         a = sb_conf->upstream_request_id ? DROP : PASS;
     else if (a == VIA && (sb_conf->headers & SB_H_VIA) == 0)
         a = PASS;
-    for (ngx_uint_t i = 0; i < h->n_named && a == PASS; i++)
-        if (list_has(h->named[i], &e->key))
-            a = DROP;
-    return a;
+    return a == PASS && h->ctx->named != NULL && is_named(h->ctx, e) ? DROP : a;
 }
 
 static size_t
@@ -520,7 +553,8 @@ sb_upstream_make_head(ngx_http_request_t *r)
     u_char *path;
 
     h.x = h.ctx->exchange;
-    plan_head(&h);
+    if (plan_head(&h) != NGX_OK)
+        return NULL;
     h.args = query_of(r);
     b = ngx_create_temp_buf(r->pool, head_room(&h));
     if (b == NULL || (r->args.len != 0 && h.args.len == 0) || (b->last = write_line(&h, b->last)) == NULL)

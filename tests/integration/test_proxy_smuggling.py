@@ -103,7 +103,7 @@ ROWS = [
     ("absolute form beats host", "GET http://other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x", host="other")),
     ("absolute form with user", "GET http://u@other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("absolute form of another scheme", "GET ftp://other/t/x HTTP/1.1\r\nHost: h\r\n\r\n", 200, sent("GET /x", host="other")),
-    ("no version", "GET /t/x\r\n\r\n", 0, sent("GET /x", host="")),
+    ("no version", "GET /t/x\r\n\r\n", 0, sent("GET /x", host="kong")),
     ("unknown version", "GET /t/x HTTP/9.9\r\nHost: h\r\n\r\n", 505, None),
     ("version in small letters", "GET /t/x http/1.1\r\nHost: h\r\n\r\n", 400, None),
     ("space in the target", "GET /t/x y HTTP/1.1\r\nHost: h\r\n\r\n", 400, None),
