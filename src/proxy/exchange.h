@@ -50,9 +50,9 @@ struct sb_exchange {
     /* parsing and writing */
     ngx_http_status_t status;
     ngx_http_chunked_t chunked;
-    bool chunked_request, head_sent;
-    ngx_int_t end;            /* how it ended: NGX_OK, or an error or status */
-    ngx_chain_t *free, *busy; /* of the chunked request body */
+    bool chunked_request, head_sent, broken; /* broken: the answer's chunks make no sense */
+    ngx_int_t end;                           /* how it ended: NGX_OK, or an error or status */
+    ngx_chain_t *free, *busy;                /* of the chunked request body */
 
     struct sb_grpc *grpc; /* of an exchange by HTTP/2 */
 

@@ -35,6 +35,29 @@ use_global_chain(sb_ctx_t *ctx)
         sb_chain_use(ctx, chain);
 }
 
+/* What nginx says of a request behind each line that it logs, and whose work it was. */
+static ngx_http_log_handler_pt nginx_description;
+
+static u_char *
+describe(ngx_http_request_t *r, ngx_http_request_t *sr, u_char *buf, size_t len)
+{
+    const sb_ctx_t *ctx = sb_ctx(r);
+    u_char *end = nginx_description(r, sr, buf, len);
+
+    if (ctx == NULL)
+        return end;
+    return ngx_snprintf(end, len - (size_t)(end - buf), ", request_id: \"%*s\"", sizeof(ctx->request_id), ctx->request_id);
+}
+
+static void
+name_in_log(ngx_http_request_t *r)
+{
+    if (r->log_handler == describe)
+        return;
+    nginx_description = r->log_handler;
+    r->log_handler = describe;
+}
+
 sb_ctx_t *
 sb_ctx_make(ngx_http_request_t *r)
 {
@@ -52,6 +75,7 @@ sb_ctx_make(ngx_http_request_t *r)
     ctx->r = r;
     ctx->retries = -1;
     sb_request_id_make(ctx->request_id);
+    name_in_log(r);
     sb_worker_catch_up();
     use_global_chain(ctx);
     ngx_http_set_ctx(r, ctx, ngx_http_silverback_module);

@@ -99,11 +99,12 @@ piece(ngx_event_pipe_t *p, u_char *pos, size_t size)
     return b;
 }
 
-static ngx_int_t
-bad_chunk(ngx_http_request_t *r)
+/* Where the chunks make no sense the answer breaks off, as if its connection had: what came before goes out. */
+static void
+break_off(ngx_http_request_t *r, sb_exchange_t *x)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "upstream sent invalid chunked response");
-    return NGX_ERROR;
+    x->broken = true;
 }
 
 /* Cuts a raw buffer into the pieces that hold data. They are linked by shadow, the last one to the raw buffer, which nginx then
@@ -116,7 +117,7 @@ chunked_pipe(ngx_event_pipe_t *p, ngx_buf_t *buf)
     ngx_buf_t *b = NULL, **link = &buf->shadow;
     ngx_int_t rc;
 
-    if (buf->pos == buf->last || p->upstream_done)
+    if (buf->pos == buf->last || p->upstream_done || x->broken)
         return NGX_OK;
     while ((rc = ngx_http_parse_chunked(r, buf, &x->chunked)) == NGX_OK) {
         size_t size = (size_t)ngx_min((off_t)(buf->last - buf->pos), x->chunked.size);
@@ -135,8 +136,10 @@ chunked_pipe(ngx_event_pipe_t *p, ngx_buf_t *buf)
             complete(r->upstream);
     } else if (rc == NGX_AGAIN)
         p->length = x->chunked.length;
-    else
-        return bad_chunk(r);
+    else {
+        break_off(r, x);
+        p->upstream_error = 1;
+    }
     if (b == NULL)
         return ngx_event_pipe_add_free_buf(p, buf);
     b->shadow = buf;
@@ -171,6 +174,8 @@ chunked_plain(void *data, ssize_t bytes)
     ngx_chain_t **tail = &u->out_bufs;
     ngx_int_t rc;
 
+    if (x->broken)
+        return NGX_OK;
     while (*tail != NULL)
         tail = &(*tail)->next;
     buf->pos = buf->last;
@@ -188,7 +193,11 @@ chunked_plain(void *data, ssize_t bytes)
         u->length = 0;
         return NGX_OK;
     }
-    return rc == NGX_AGAIN ? NGX_OK : bad_chunk(r);
+    if (rc != NGX_AGAIN) {
+        break_off(r, x);
+        u->error = 1;
+    }
+    return NGX_OK;
 }
 
 /* ---- the client's body, unbuffered, in chunks ---- */

@@ -53,7 +53,7 @@ class H2Client:
         if body is not None:
             self.h2.send_data(stream, body, end_stream=True)
         self.flush()
-        self.answers[stream] = {"headers": None, "body": b"", "done": False}
+        self.answers[stream] = {"headers": None, "body": b"", "done": False, "reset": False}
         return stream
 
     def answer(self, stream):
@@ -74,7 +74,7 @@ class H2Client:
             answer["body"] += event.data
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-            answer["done"] = True
+            answer["done"], answer["reset"] = True, isinstance(event, h2.events.StreamReset)
 
 
 def test_http2(gateway, echo_server):
