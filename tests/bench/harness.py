@@ -226,6 +226,7 @@ class Gateway:
             "KONG_PREFIX": self.prefix,
             "KONG_PROXY_LISTEN": f"127.0.0.1:{self.port} backlog=4096, 127.0.0.1:{self.tls_port} http2 ssl",
             "KONG_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
+            "KONG_STATUS_LISTEN": "off",
             "KONG_NGINX_MAIN_WORKER_PROCESSES": "1",
             "KONG_NGINX_EVENTS_WORKER_CONNECTIONS": "1024",
             "KONG_NGINX_HTTP_KEEPALIVE_REQUESTS": "1000000000",
