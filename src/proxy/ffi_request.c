@@ -396,18 +396,19 @@ num_start_ms(sb_ctx_t *ctx)
     return (double)ctx->r->start_sec * 1000 + (double)ctx->r->start_msec;
 }
 
+/* None over a unix socket, and where the header that named the client told no port. */
 static double
 num_forwarded_client_port(sb_ctx_t *ctx)
 {
-    return ngx_inet_get_port(ctx->r->connection->sockaddr);
+    in_port_t port = ngx_inet_get_port(ctx->r->connection->sockaddr);
+
+    return port != 0 ? port : -1;
 }
 
 static double
 num_client_port(sb_ctx_t *ctx)
 {
-    double port = port_of(sb_request_variable(ctx->r, "realip_remote_port"));
-
-    return port > 0 ? port : num_forwarded_client_port(ctx);
+    return port_of(sb_request_variable(ctx->r, "realip_remote_port"));
 }
 
 static double

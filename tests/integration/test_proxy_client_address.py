@@ -65,9 +65,9 @@ class Node:
             return Raw(self.proxied).send(way + "\r\n")
         return Raw(self.port)
 
-    def ask(self, way, headers, path="/probe/x?q=1", host="h"):
+    def ask(self, way, headers, path="/probe/x?q=1", host="h", raw=None):
         """What the service got: (its headers, what the PDK said). The logs' word on the client is compared with it."""
-        raw = self.connect(way)
+        raw = raw or self.connect(way)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         status, answered, body = raw.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n").response()
         raw.close()
@@ -157,13 +157,29 @@ def test_addresses(nodes, settings, way, headers, peer, client, chain):
     assert (seen["x-real-ip"], seen["x-forwarded-for"]) == (client, chain)
 
 
-def test_ports(nodes):
-    """A header may name the client's port; without one it is not known."""
-    assert nodes(**NOBODY).ask("v4", [])[1]["port"] == nodes(**NOBODY).ask("v4", [])[1]["forwarded_port"] or True
-    seen, pdk = nodes(**LOCAL).ask("v4", [(XRI, "1.1.1.1:4444")])
-    assert pdk["forwarded_port"] == 4444 and pdk["port"] not in (0, 4444)
-    seen, pdk = nodes(**BALANCER).ask(LINE, [])
-    assert pdk["forwarded_port"] == 1111 and pdk["port"] not in (0, 1111)
+# Settings, way, headers, and whether the peer has a port; then the client's: a number, PEER, or None where nobody knows it.
+PEER = "the peer's"
+PORTS = [
+    (NOBODY, "v4", [], True, PEER),
+    (NOBODY, "v6", [(XRI, "1.1.1.1:4444")], True, PEER),
+    (NOBODY, "unix", [], False, None),
+    (LOCAL, "v4", [(XRI, "1.1.1.1:4444")], True, 4444),
+    (LOCAL, "v4", [(XRI, "[2001:db8::7]:4444")], True, 4444),
+    (LOCAL, "v4", [(XRI, "1.1.1.1")], True, None),
+    (LOCAL, "unix", [(XRI, "1.1.1.1:4444")], False, 4444),
+    (LOCAL, "unix", [(XRI, "1.1.1.1")], False, None),
+    (BALANCER, LINE, [], True, 1111),
+    (BALANCER, "PROXY UNKNOWN", [], True, PEER),
+]
+
+
+@pytest.mark.parametrize("settings,way,headers,peer,client", PORTS, ids=range(len(PORTS)))
+def test_ports(nodes, settings, way, headers, peer, client):
+    raw = nodes(**settings).connect(way)
+    own = raw.sock.getsockname()[1] if way != "unix" else None
+    _, pdk = nodes(**settings).ask(way, headers, raw=raw)
+    assert pdk["port"] == (own if peer else None)
+    assert pdk["forwarded_port"] == (own if client is PEER else client)
 
 
 # A header, what the service gets of it from a client that is trusted, and what the PDK says: (name, value).

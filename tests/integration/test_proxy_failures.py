@@ -11,6 +11,7 @@ import pytest
 import support
 import tls_support
 from dnsserver import DnsServer
+from h2_support import CONTINUATION, END_HEADERS, END_STREAM, HEADERS, RawH2, block
 from proxy_support import Raw, create, route_to, upstream
 from test_proxy_errors import TYPES, body_of
 from test_proxy_hostile import Service, read_head
@@ -384,6 +385,30 @@ def test_head_requests_get_the_header_alone(node):
     status, headers, _ = raw.response(head=True)
     assert status == 502 and int(headers["content-length"]) == len(body_of("plain", BAD_ANSWER, "x" * 32))
     assert raw.closed()
+    made.close()
+
+
+@pytest.mark.parametrize("headers,path", [([("x-large", "x" * 9000)], "/big"), ([(f"x-{n}", "x" * 7000) for n in range(6)], "/big"), ([], "/" + "x" * 9000)],
+                         ids=["field", "fields", "target"])
+def test_headers_too_large_for_http2(node, headers, path):
+    """There is no answer: the compression's state is lost with what was not read, so that the connection ends. The worker lives on."""
+    client = RawH2(node.tls_port)
+    payload = block([(":method", "GET"), (":scheme", "https"), (":authority", "h"), (":path", path), *headers])
+    parts = [payload[at:at + 16000] for at in range(0, len(payload), 16000)]
+    worker, before = node.workers(), node.log().count("client sent too large header")
+    client.send(HEADERS, END_STREAM | (END_HEADERS if len(parts) == 1 else 0), 1, parts[0])
+    for part in parts[1:]:
+        client.send(CONTINUATION, END_HEADERS if part is parts[-1] else 0, 1, part)
+    assert client.answer()[0] == "goaway"
+    support.wait_for(lambda: node.log().count("client sent too large header") == before + 1, "the error log's line")
+    assert node.proxy.get("/nothing-there").status_code == 404 and node.workers() == worker
+
+
+def test_a_body_of_unknown_length_that_is_too_large_for_http2(node):
+    made, path = routed(node, lambda sock: read_head(sock))
+    client = RawH2(node.tls_port).request([(":method", "POST"), (":scheme", "https"), (":authority", "h"), (":path", path)], "x" * (LIMIT + 1))
+    status, answered, body = client.answer()
+    assert status == 413 and body.decode() == body_of("plain", "Payload too large", answered["x-kong-request-id"])
     made.close()
 
 
