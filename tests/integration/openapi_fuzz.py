@@ -29,7 +29,7 @@ LIKELY = {"host": ["example.com", "127.0.0.1"], "hosts": ["example.com", "*.exam
           "tags": ["one", "two"], "snis": ["a.example.com"], "hash_on_cookie_path": ["/"]}
 BAD = ["", " ", "\t", "a b", "a,b", "a/b", "//", "http://", "[::1", "%00", "%zz", "\u0001", "\ud7ff", "😀", "\u202e", "x" * 300, "{vault://env/x}",
        "{vault://", "~(", "~(((a*)*)*)*$", "/\\x", "null", "-1", "1e400", "NaN", "../../etc/passwd", "'; drop table routes; --", "${{ x }}"]
-JUNK = [None, True, False, 0, -1, 1, 1.5, 2**31, 2**53, 2**63, -2**63, 1e308, "", "a", [], [None], [[]], {}, {"a": {}}, {"id": None}, ["a"] * 50]
+JUNK = [None, True, False, 0, -1, 1, 1.5, 2**31, 2**53, 2**63, -2**63, 10**20, -10**30, 1e308, "", "a", [], [None], [[]], {}, {"a": {}}, {"id": None}, ["a"] * 50]
 
 
 # A whole number beyond 64 bits is a float in Lua's arithmetic and in what is answered, and an integer still.

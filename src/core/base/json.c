@@ -2,6 +2,7 @@
 #include "core/base/buf.h"
 #include "core/base/json.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,12 +178,75 @@ sb_json_dump(const json_t *value)
     return sb_json_dump_len(value, NULL);
 }
 
+/* --- reading --- */
+
+/* Whether digits, behind a sign or not, are a number that 64 bits cannot hold. */
+static bool
+beyond_64_bits(const char *digits, size_t n, bool negative)
+{
+    const char *most = negative ? "9223372036854775808" : "9223372036854775807";
+
+    return n > strlen(most) || (n == strlen(most) && memcmp(digits, most, n) > 0);
+}
+
+/* What is behind the number that begins here; *whole: it needs a fraction to be read as a real. */
+static const char *
+skip_number(const char *at, const char *end, bool *whole)
+{
+    bool negative = *at == '-';
+    const char *digits = at + negative, *rest;
+
+    for (at = digits; at < end && isdigit((unsigned char)*at);)
+        at++;
+    for (rest = at; rest < end && *rest != '\0' && strchr("0123456789.eE+-", *rest) != NULL;)
+        rest++;
+    *whole = rest == at && beyond_64_bits(digits, (size_t)(at - digits), negative);
+    return rest;
+}
+
+/* Behind the closing quote of the string that begins here. */
+static const char *
+skip_string(const char *at, const char *end)
+{
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\' && at + 1 < end;
+    return at < end ? at + 1 : end;
+}
+
+/* The text with its whole numbers beyond 64 bits written as reals. */
+static void
+widen_numbers(sb_buf_t *b, const char *at, const char *end)
+{
+    while (at < end) {
+        const char *from = at;
+        bool whole = false;
+
+        if (*at == '"')
+            at = skip_string(at, end);
+        else if (*at == '-' || isdigit((unsigned char)*at))
+            at = skip_number(at, end, &whole);
+        else
+            at++;
+        sb_buf_add(b, from, (size_t)(at - from));
+        sb_buf_adds(b, whole ? ".0" : "");
+    }
+}
+
 json_t *
 sb_json_parse(const char *text, size_t len, sb_err_t *err)
 {
+    const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_error_t jerr;
-    json_t *v = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &jerr);
+    json_t *v = json_loadb(text, len, flags, &jerr);
 
+    /* jansson has no number for it, other readers of JSON take the nearest double. */
+    if (v == NULL && json_error_code(&jerr) == json_error_numeric_overflow) {
+        sb_buf_t wide = {0};
+
+        widen_numbers(&wide, text, text + len);
+        v = json_loadb(wide.data, wide.len, flags, &jerr);
+        sb_buf_free(&wide);
+    }
     if (v == NULL)
         sb_err_set(err, SB_E_NONE, "line %d column %d: %s", jerr.line, jerr.column, jerr.text);
     return v;

@@ -16,7 +16,8 @@ const char *sb_json_foreign_id(const json_t *obj, const char *field);
 /* Compact text, malloc'ed; "/" unescaped, UTF-8 kept, whole reals without exponent surprises. */
 char *sb_json_dump(const json_t *value);
 char *sb_json_dump_len(const json_t *value, size_t *len);
-/* Parses any value. On failure NULL, and *err (may be NULL) code 0 with line and reason. Depth and size are bounded. */
+/* Parses any value; whole numbers beyond 64 bits become reals. On failure NULL, and *err (may be NULL) code 0 with line and reason. Depth
+ * and size are bounded. */
 json_t *sb_json_parse(const char *text, size_t len, sb_err_t *err);
 
 #endif
