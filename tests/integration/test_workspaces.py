@@ -49,6 +49,28 @@ def test_only_empty_ones_go(gateway):
     assert answer(gw, "GET", "/team/consumers", 404) == {"message": "Not found"}
 
 
+def test_cascade(gateway, echo_server):
+    gw = gateway()
+    create(gw, "/workspaces", name="team")
+    create(gw, "/team/services", name="s", url=echo_server.url)
+    create(gw, "/team/services/s/routes", paths=["/team"])
+    create(gw, "/team/consumers", username="ann")
+    service_and_route(gw, echo_server.url, "/default")
+    refused = answer(gw, "DELETE", "/workspaces/team?cascade=yes", 400)
+    assert refused["code"] == 11 and refused["message"] == "invalid option (cascade: expected a boolean)"
+    assert refused["options"] == {"cascade": "expected a boolean"}
+    assert answer(gw, "DELETE", "/workspaces/team?cascade=false", 400)["message"] == "Workspace is not empty"
+    assert answer(gw, "DELETE", "/workspaces/default?cascade=true", 400)["message"] == "Cannot delete default workspace"
+    assert gw.proxy.get("/team").status_code == 200
+    answer(gw, "DELETE", "/workspaces/team?cascade=true", 204)
+    assert gw.proxy.get("/team").status_code == 404 and gw.proxy.get("/default").status_code == 200
+    answer(gw, "GET", "/workspaces/team", 404)
+    answer(gw, "GET", "/team/services", 404)
+    answer(gw, "DELETE", "/workspaces/team?cascade=true", 204)
+    create(gw, "/workspaces", name="team")
+    assert answer(gw, "GET", "/team/services", 200)["data"] == answer(gw, "GET", "/team/consumers", 200)["data"] == []
+
+
 def test_rows_are_hidden_from_other_workspaces(gateway):
     gw = gateway()
     create(gw, "/workspaces", name="team")

@@ -121,6 +121,8 @@ int sb_admin_get(sb_admin_call_t *c);
 int sb_admin_put(sb_admin_call_t *c);
 int sb_admin_patch(sb_admin_call_t *c);
 int sb_admin_delete(sb_admin_call_t *c);
+/* content: a workspace with all that is in it. */
+int sb_admin_delete_item(sb_admin_call_t *c, bool content);
 /* Selects by path key: id, endpoint key, or what the hook knows. SB_DECLINED having answered. */
 int sb_admin_select(sb_admin_call_t *c, const sb_entity_t *e, const char *key, json_t **row);
 /* A page of e as the query asks; path: for the next link; field, parent_id: only a parent's children, NULL: all. */

@@ -52,6 +52,7 @@ int sb_admin_tags_refuse(sb_admin_call_t *c);
 /* workspaces.c */
 int sb_admin_workspaces_create(sb_admin_call_t *c);
 int sb_admin_workspaces_put(sb_admin_call_t *c);
+int sb_admin_workspaces_delete(sb_admin_call_t *c);
 
 /* targets.c */
 int sb_admin_targets_list(sb_admin_call_t *c);

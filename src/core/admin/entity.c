@@ -181,8 +181,14 @@ sb_admin_patch(sb_admin_call_t *c)
 int
 sb_admin_delete(sb_admin_call_t *c)
 {
+    return sb_admin_delete_item(c, false);
+}
+
+int
+sb_admin_delete_item(sb_admin_call_t *c, bool content)
+{
     const sb_entity_t *e = c->route->entity;
-    sb_dao_opts_t o = {0};
+    sb_dao_opts_t o = {.content = content};
     char *id;
     int rc = resolve_key(c, e, c->param[0], false, &o.by, &id);
 

@@ -53,6 +53,7 @@ static const struct kind kinds[] = {
     {sb_admin_linked_delete, TAKES_NOTHING, GIVES_ERROR, NOT_FOUND | NOT_ALLOWED, NULL},
     {sb_admin_workspaces_create, TAKES_NEW, GIVES_ROW, CREATED | CONFLICT, NULL},
     {sb_admin_workspaces_put, TAKES_NEW, GIVES_ROW, CONFLICT, NULL},
+    {sb_admin_workspaces_delete, TAKES_NOTHING, GIVES_NOTHING, NOT_FOUND, "cascade"},
     {sb_admin_targets_list, TAKES_NOTHING, GIVES_PAGE, NOT_FOUND, PAGED},
     {sb_admin_targets_all, TAKES_NOTHING, GIVES_PAGE, NOT_FOUND, PAGED},
     {sb_admin_targets_create, TAKES_NEW, GIVES_ROW, CREATED | NOT_FOUND | CONFLICT, NULL},

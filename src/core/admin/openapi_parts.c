@@ -240,6 +240,7 @@ parameters(void)
         {"offset", "{\"type\":\"string\"}", "Where the page begins: `offset` of the page before."},
         {"tags", "{\"type\":\"string\",\"minLength\":1}", "Only rows with these tags: `a,b` for both, `a/b` for either; at most five."},
         {"custom_id", "{\"type\":\"string\",\"minLength\":1}", "Only the row with this `custom_id`."},
+        {"cascade", "{\"type\":\"boolean\",\"default\":false}", "With all that is in it, in one transaction."},
         {"unit", "{\"type\":\"string\",\"enum\":[\"b\",\"k\",\"m\",\"g\",\"B\",\"K\",\"M\",\"G\"],\"default\":\"m\"}",
          "The unit of sizes of memory."},
         {"scale", "{\"type\":\"number\",\"minimum\":0,\"default\":2}", "How many digits sizes have behind the point."},

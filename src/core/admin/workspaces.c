@@ -1,7 +1,7 @@
 /*
- * Workspaces: /workspaces and what is in each. That names do not change, and that only empty ones go, is the record's rule
- * (core/store/dao_rules.c); here a name must leave the API's own paths alone, since it stands first in the paths of its workspace
- * (admin.c).
+ * Workspaces: /workspaces and what is in each. That names do not change, and that only empty ones go unless asked otherwise, is the
+ * record's rule (core/store/dao_rules.c); here a name must leave the API's own paths alone, since it stands first in the paths of its
+ * workspace (admin.c).
  */
 #include "core/admin/core_int.h"
 
@@ -72,6 +72,20 @@ sb_admin_workspaces_put(sb_admin_call_t *c)
     return sb_admin_write_item(c, e, c->param[0], true);
 }
 
+int
+sb_admin_workspaces_delete(sb_admin_call_t *c)
+{
+    const char *cascade = sb_admin_query(c, "cascade");
+
+    if (cascade == NULL || strcmp(cascade, "false") == 0)
+        return sb_admin_delete_item(c, false);
+    if (strcmp(cascade, "true") == 0)
+        return sb_admin_delete_item(c, true);
+    sb_err_set_fields(&c->err, SB_E_INVALID_OPTIONS, json_pack("{s:s}", "cascade", "expected a boolean"),
+                      "invalid option (cascade: expected a boolean)");
+    return sb_admin_answer_error(c);
+}
+
 /* ---------- what is in one ---------- */
 
 /* Rows of e in a workspace; -1 with c->err. */
@@ -128,9 +142,12 @@ const sb_admin_route_t sb_admin_workspace_routes[] = {
      .on = {[SB_M_GET] = sb_admin_list, [SB_M_POST] = sb_admin_workspaces_create}},
     {.pattern = "/workspaces/{workspaces}",
      .of = "workspaces",
-     .text = "One of them. Its name stays; it can be deleted when it is empty, but for the default one.",
-     .on =
-         {[SB_M_GET] = sb_admin_get, [SB_M_PUT] = sb_admin_workspaces_put, [SB_M_PATCH] = sb_admin_patch, [SB_M_DELETE] = sb_admin_delete}},
+     .text =
+         "One of them. Its name stays. It is deleted when it is empty, with `?cascade=true` also when it is not; the default one never.",
+     .on = {[SB_M_GET] = sb_admin_get,
+            [SB_M_PUT] = sb_admin_workspaces_put,
+            [SB_M_PATCH] = sb_admin_patch,
+            [SB_M_DELETE] = sb_admin_workspaces_delete}},
     {.pattern = "/workspaces/{workspaces}/meta",
      .of = "workspaces",
      .text = "How many rows of each kind are in it.",

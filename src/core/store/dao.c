@@ -449,7 +449,7 @@ sb_dao_delete(sb_store_t *s, const sb_entity_t *e, const char *key, const sb_dao
     rc = sb_dao_lookup(s, t, key, o != NULL ? o->by : NULL, workspace_of(s, o), &rec, &absent);
     found = rc == SB_OK;
     if (rc == SB_OK) {
-        rc = sb_dao_remove(s, t, &rec, err);
+        rc = o != NULL && o->content ? sb_dao_remove_workspace(s, t, &rec, err) : sb_dao_remove(s, t, &rec, err);
     } else if (absent.code == SB_E_NOT_FOUND) {
         rc = SB_OK;
     } else if (err != NULL) {

@@ -1,6 +1,8 @@
 /*
  * Deleting with what depends on it. The plan is made first, by reading only: which rows go (children before parents), which lose their
  * reference; a restricting child anywhere refuses the whole before anything is written. Then the plan is carried out.
+ *
+ * A whole workspace may hold more rows than a plan should: it goes row by row, children's tables first, inside a savepoint.
  */
 #include "core/base/json.h"
 #include "core/store/store_int.h"
@@ -181,4 +183,83 @@ sb_dao_remove(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err
     free(p.steps);
     json_decref(p.seen);
     return p.rc;
+}
+
+/* --- a workspace with all that is in it --- */
+
+#define SLICE 500
+
+/* A row that is still there: one of the same table may have taken it along. */
+static int
+remove_if_there(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err)
+{
+    json_t *key = sb_table_key(t, rec->row);
+    sb_record_t now = {0};
+    int rc = s->ops->get(s->conn, t, key, &now, err);
+
+    json_decref(key);
+    if (rc == SB_OK)
+        rc = sb_dao_remove(s, t, &now, err);
+    else if (rc == SB_DECLINED)
+        rc = SB_OK;
+    json_decref(now.row);
+    return rc;
+}
+
+static int
+empty_table(sb_store_t *s, const sb_table_t *t, const char *ws, sb_err_t *err)
+{
+    sb_query_t q = {.ws = ws, .limit = SLICE};
+    json_t *after = NULL;
+    size_t n;
+    int rc;
+
+    do {
+        found_t found = {0};
+
+        q.after = after;
+        rc = s->ops->page(s->conn, t, &q, collect, &found, err);
+        n = found.n;
+        json_decref(after);
+        after = n != 0 ? sb_table_key(t, found.recs[n - 1].row) : NULL;
+        for (size_t i = 0; i < n; i++) {
+            if (rc == SB_OK)
+                rc = remove_if_there(s, t, &found.recs[i], err);
+            json_decref(found.recs[i].row);
+        }
+        free(found.recs);
+    } while (rc == SB_OK && n == SLICE);
+    json_decref(after);
+    return rc;
+}
+
+/* Tables stand parents first, so the list is walked from its end. */
+static int
+empty_tables(sb_store_t *s, const sb_table_t *t, const char *ws, sb_err_t *err)
+{
+    int rc;
+
+    if (t == NULL)
+        return SB_OK;
+    rc = empty_tables(s, t->next, ws, err);
+    return rc == SB_OK && t->e->workspaceable ? empty_table(s, t, ws, err) : rc;
+}
+
+int
+sb_dao_remove_workspace(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err)
+{
+    const char *id = sb_json_string(rec->row, "id");
+    int rc;
+
+    SB_ASSERT(strcmp(t->e->name, "workspaces") == 0);
+    if (strcmp(id, s->default_ws) == 0) /* which refuses */
+        return sb_dao_remove(s, t, rec, err);
+    if ((rc = sb_store_savepoint(s, err)) != SB_OK)
+        return rc;
+    rc = empty_tables(s, s->tables, id, err);
+    if (rc == SB_OK)
+        rc = sb_dao_remove(s, t, rec, err);
+    if (rc == SB_OK)
+        return sb_store_release(s, err);
+    return sb_store_rollback_to(s, NULL) == SB_OK ? rc : SB_ERROR;
 }

@@ -75,6 +75,7 @@ int sb_store_event(sb_store_t *s, const json_t *event, sb_err_t *err);
 typedef struct sb_dao_opts {
     const char *ws;
     const char *by; /* select/update/upsert/delete by this unique field instead of id; NULL: id */
+    bool content;   /* delete of a workspace: with all that is in it */
 } sb_dao_opts_t;
 
 /* key: uuid text, or with opts->by the unique value; for a primary key of several fields the JSON array of its values.

@@ -199,6 +199,8 @@ const struct sb_dao_rules *sb_dao_rules_of(const sb_table_t *t);
 int sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err);
 /* Deletes a row found before, with what depends on it. */
 int sb_dao_remove(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
+/* The same for a row of `workspaces`, after everything in that workspace; all of it or, when something refuses, nothing. */
+int sb_dao_remove_workspace(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);
 /* Looks a row up by key text or unique field and workspace; SB_DECLINED as sb_dao_select. */
 int sb_dao_lookup(sb_store_t *s, const sb_table_t *t, const char *key, const char *by, const char *ws, sb_record_t *out, sb_err_t *err);
 

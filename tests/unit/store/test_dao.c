@@ -382,6 +382,81 @@ workspaces_keep_apart(void **state)
     sb_store_close(s);
 }
 
+static json_t *
+insert_in(sb_store_t *s, const char *ws, const char *entity, json_t *input)
+{
+    sb_dao_opts_t o = {.ws = ws};
+    sb_err_t err = {0};
+    json_t *row = NULL;
+
+    test_expect(sb_dao_insert(s, sb_entity_find(entity), input, &o, &row, &err), SB_OK, &err);
+    json_decref(input);
+    return row;
+}
+
+/* A service whose routes would keep it, their plugins, members of a group, and more consumers than are looked at in one go. */
+static void
+fill_workspace(sb_store_t *s, const char *ws)
+{
+    json_t *service, *route, *consumer = NULL, *group;
+    sb_err_t err = {0};
+
+    assert_int_equal(sb_store_begin(s, &err), SB_OK);
+    service = insert_in(s, ws, "services", json_pack("{s:s,s:s,s:[s]}", "name", "a", "host", "h", "tags", "t"));
+    route = insert_in(s, ws, "routes", json_pack("{s:[s],s:{s:O}}", "paths", "/x", "service", "id", json_object_get(service, "id")));
+    for (int i = 0; i < 1100; i++) {
+        json_decref(consumer);
+        consumer = insert_in(s, ws, "consumers", json_pack("{s:o}", "username", json_sprintf("c%d", i)));
+    }
+    group = insert_in(s, ws, "consumer_groups", json_pack("{s:s}", "name", "g"));
+    json_decref(insert_in(s, ws, "consumer_group_consumers",
+                          json_pack("{s:{s:O},s:{s:O}}", "consumer", "id", json_object_get(consumer, "id"), "consumer_group", "id",
+                                    json_object_get(group, "id"))));
+    assert_int_equal(sb_store_commit(s, &err), SB_OK);
+    json_decref(service);
+    json_decref(route);
+    json_decref(consumer);
+    json_decref(group);
+}
+
+static void
+a_workspace_goes_with_its_content(void **state)
+{
+    static const char *const entities[] = {"services", "routes", "consumers", "consumer_groups", "consumer_group_consumers"};
+    sb_store_t *s = test_open(NULL);
+    const sb_entity_t *workspaces = sb_entity_find("workspaces");
+    sb_dao_opts_t all = {.by = "name", .content = true}, empty = {.by = "name"};
+    char second[64];
+    json_t *rows = NULL;
+    char *next = NULL;
+    sb_err_t err = {0};
+    bool existed;
+
+    snprintf(second, sizeof(second), "%s", test_insert_id(s, "workspaces", "{\"name\":\"second\"}"));
+    fill_workspace(s, second);
+    json_decref(test_insert(s, "services", "{\"name\":\"a\",\"host\":\"h\"}"));
+    assert_int_equal(sb_dao_delete(s, workspaces, "default", &all, NULL, &err), SB_DECLINED);
+    test_error(&err, 19, "Cannot delete default workspace", NULL);
+    assert_int_equal(sb_dao_delete(s, workspaces, "second", &empty, NULL, &err), SB_DECLINED);
+    test_error(&err, 19, "Workspace is not empty", NULL);
+
+    test_expect(sb_dao_delete(s, workspaces, "second", &all, &existed, &err), SB_OK, &err);
+    assert_true(existed);
+    assert_false(test_exists(s, "workspaces", second));
+    for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++) {
+        assert_int_equal(sb_dao_page(s, sb_entity_find(entities[i]), &(sb_page_opts_t){.ws = second}, &rows, &next, &err), SB_OK);
+        assert_int_equal(json_array_size(rows), 0);
+        json_decref(rows);
+    }
+    assert_int_equal(sb_dao_tags(s, "t", &(sb_page_opts_t){.ws = second}, &rows, &next, &err), SB_OK);
+    assert_int_equal(json_array_size(rows), 0);
+    json_decref(rows);
+    assert_int_equal(test_count(s, "services"), 1); /* the default workspace's */
+    test_expect(sb_dao_delete(s, workspaces, "second", &all, &existed, &err), SB_OK, &err);
+    assert_false(existed);
+    sb_store_close(s);
+}
+
 static void
 certificates_take_their_snis_along(void **state)
 {
@@ -505,6 +580,7 @@ main(void)
         cmocka_unit_test(targets_by_cache_key),
         cmocka_unit_test(plugin_protocols),
         cmocka_unit_test(workspaces_keep_apart),
+        cmocka_unit_test(a_workspace_goes_with_its_content),
         cmocka_unit_test(certificates_take_their_snis_along),
         cmocka_unit_test(certificates_show_their_names),
     };
