@@ -141,11 +141,16 @@ struct sb_shorthand {
     const struct sb_field *field; /* constraints of the value; NULL: those of type and elements */
 };
 
-/* Changes on every write, after validation: fills or rewrites members of the row (digests, normal forms). */
+/*
+ * Changes to the row: on every write, after validation (digests, normal forms), and, in Lua only, each time it is handed out.
+ * In Lua: gets the values of input and needs in that order, all of which must be set, returns an object that is merged into the row. Its
+ * on_write runs only when the inputs were given with the request, so that what it made is not transformed again.
+ */
 struct sb_transformation {
-    const char *const *input; /* runs when each of these is set; NULL-ended. input NULL ends a table */
+    const char *const *input; /* runs when each of these is set; NULL-ended, dotted paths in Lua's. input NULL ends a table */
     const char *(*on_write)(void *entity, char *buf, size_t buflen); /* NULL, or the text of a transformation error */
-    int lua_ref; /* in Lua: gets the array of inputs, returns an object merged into the row */
+    const char *const *needs;                                        /* of Lua's; NULL: none */
+    int lua_ref, lua_read;                                           /* on_write and on_read in Lua; 0: none */
 };
 
 struct sb_schema_def {

@@ -1,7 +1,11 @@
 """Schemas of Lua plugins as the Admin API sees them: their functions are run, their errors come in the interface's shape."""
 import concurrent.futures
+import json
+import sqlite3
 
 import pytest
+
+from lua_support import change, service_and_route
 
 HANDLER = """
 local set_header = kong.response.set_header -- kept at load, as many plugins do; control loads this file too
@@ -130,3 +134,82 @@ def test_schemas_show_no_functions(node):
     assert answer.status_code == 200 and "lua_ref" not in answer.text
     info = node.admin.get("/").json()["plugins"]["available_on_server"]["fancy"]
     assert info == {"version": "1.2.3", "priority": 7}
+
+
+SEALED_HANDLER = """
+local configured
+return { PRIORITY = 7, VERSION = "1.2.3",
+  configure = function(_, configs) configured = configs and configs[1].secret end,
+  access = function(_, conf)
+    kong.response.set_header("X-Secret", conf.secret)
+    kong.response.set_header("X-Configured", configured or "-")
+  end }
+"""
+
+# Writing seals the secret (backwards, in brackets), reading opens it; `fail` in the salt makes the one or the other fail.
+SEALED_SCHEMA = """
+local function seal(secret, salt)
+  if salt == "fail write" then return nil, "no key to write" end
+  return { config = { secret = "[" .. salt .. "]" .. secret:reverse() } }
+end
+
+local function open(secret, salt)
+  if salt == "fail read" then return nil, "no key to read" end
+  if salt == "raise" then error("oh") end
+  local in_worker = package.loaded["kong.silverback.runtime"]
+  if in_worker and salt:sub(1, 1) == "/" and not io.open(salt) then return nil, "no key file" end
+  return { config = { secret = secret:match("^%[.-%](.*)$"):reverse() } }
+end
+
+return { name = "sealed", fields = { { config = { type = "record", fields = {
+    { secret = { type = "string" } }, { salt = { type = "string", default = "s" } }, { other = { type = "string" } } } } } },
+  transformations = { { input = { "config.secret" }, needs = { "config.salt" }, on_write = seal, on_read = open } } }
+"""
+
+
+def stored(node):
+    """Configs as they lie in the record."""
+    with sqlite3.connect(f"file:{node.prefix}/store/silverback.db?mode=ro", uri=True) as db:
+        return [json.loads(config) for config, in db.execute("SELECT config FROM plugins ORDER BY created_at")]
+
+
+@pytest.fixture
+def sealed(gateway, plugin):
+    return gateway(plugins="bundled,sealed", lua_package_path=plugin("sealed", SEALED_HANDLER, SEALED_SCHEMA))
+
+
+def test_transformations(sealed, echo_server):
+    _, route = service_and_route(sealed, echo_server.url, "/sealed")
+    answer = sealed.admin.post(f"/routes/{route['id']}/plugins", json={"name": "sealed", "config": {"secret": "abc"}})
+    assert answer.status_code == 201 and answer.json()["config"] == {"secret": "abc", "salt": "s", "other": None}
+    row = answer.json()
+    assert [c["secret"] for c in stored(sealed)] == ["[s]cba"]
+    assert sealed.admin.get(f"/plugins/{row['id']}").json() == sealed.admin.get("/plugins").json()["data"][0] == row
+    headers = sealed.proxy.get("/sealed").headers
+    assert headers["X-Secret"] == headers["X-Configured"] == "abc"
+    # What is not given stays as it is stored; what was shown may be sent back.
+    assert change(sealed, f"/plugins/{row['id']}", config={"other": "o"})["config"]["secret"] == "abc"
+    assert [c["secret"] for c in stored(sealed)] == ["[s]cba"]
+    assert change(sealed, f"/plugins/{row['id']}", config={"secret": "xyz", "salt": "t"})["config"]["secret"] == "xyz"
+    assert [c["secret"] for c in stored(sealed)] == ["[t]zyx"]
+    headers = sealed.proxy.get("/sealed").headers
+    assert headers["X-Secret"] == headers["X-Configured"] == "xyz"
+    assert "lua_ref" not in sealed.admin.get("/schemas/plugins/sealed").text
+
+
+def test_transformations_that_fail(sealed, echo_server):
+    sealed.allow_log("plugin sealed|transformation failed")
+    _, route = service_and_route(sealed, echo_server.url, "/sealed")
+    for salt, text in (("fail write", "no key to write"), ("fail read", "no key to read"), ("raise", "schema.lua:.* oh")):
+        answer = sealed.admin.post(f"/routes/{route['id']}/plugins", json={"name": "sealed", "config": {"secret": "abc", "salt": salt}})
+        assert answer.status_code == 500 and answer.json()["message"] == "An unexpected error occurred"
+        sealed.wait_log(text)
+    assert stored(sealed) == []
+    # In a worker: a configuration that cannot be read lets no request pass, until it can.
+    key = sealed.prefix / "key"
+    answer = sealed.admin.post(f"/routes/{route['id']}/plugins", json={"name": "sealed", "config": {"secret": "abc", "salt": str(key)}})
+    assert answer.status_code == 201, answer.text
+    assert sealed.proxy.get("/sealed").status_code == 500
+    sealed.wait_log("plugin sealed failed in access: transformation failed: no key file")
+    key.write_text("")
+    assert sealed.proxy.get("/sealed").headers["X-Secret"] == "abc"

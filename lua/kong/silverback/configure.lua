@@ -45,7 +45,11 @@ end
 
 local function keep(row, version)
   if handlers[row.name] and row.enabled ~= false then
-    rows[row.name][row.id] = confs.of_row(row, version)
+    local conf, fault = confs.of_row(row, version)
+    if fault then
+      ngx.log(ngx.ERR, "[kong] plugin ", row.name, ", configuration ", row.id, ": ", fault)
+    end
+    rows[row.name][row.id] = conf
     name_of[row.id] = row.name
     return row.name
   end

@@ -8,10 +8,11 @@ local cjson = require "cjson.safe"
 local defaults = require "kong.silverback.defaults"
 local sbffi = require "kong.silverback.ffi"
 local state = require "kong.silverback.state"
+local transformations = require "kong.silverback.transformations"
 local ffi = require "ffi"
 
 local C = sbffi.C
-local ffi_string, tonumber = ffi.string, tonumber
+local ffi_string, pcall, tonumber, tostring = ffi.string, pcall, tonumber, tostring
 
 local _M = {}
 
@@ -46,9 +47,33 @@ local function make_conf(config, ids)
 end
 
 
--- Makes an entry, and the current one unless a newer is known.
+local function foreign(id)
+  return id and { id = id }
+end
+
+
+-- Runs the schema's on_read functions on a stored config, in place. Returns nothing, or what is wrong.
+local function read_config(plugin, config, ids)
+  local ok, done, err = pcall(transformations.read, plugin.readers, {
+    id = ids.id, name = ids.name, instance_name = ids.instance_name, config = config, route = foreign(ids.route_id),
+    service = foreign(ids.service_id), consumer = foreign(ids.consumer_id), consumer_group = foreign(ids.group_id),
+  })
+  if not ok or not done then
+    return "transformation failed: " .. tostring(ok and err or done)
+  end
+end
+
+
+-- Makes an entry, and the current one unless a newer is known. One with a `fault` has no conf and is not kept: the next to want it tries
+-- again.
 local function new_entry(version, config, ids)
   local plugin = plugins[ids.name]
+  if plugin and plugin.readers and type(config) == "table" then
+    local fault = read_config(plugin, config, ids)
+    if fault then
+      return { id = ids.id, version = version, plugin = plugin, fault = fault }
+    end
+  end
   if plugin and plugin.config_def and type(config) == "table" then
     defaults.fill(plugin.config_def, config)
   end
@@ -92,12 +117,14 @@ local function bind(step, serial)
       instance_name = text(facts.instance_name),
     })
   end
-  by_serial[serial] = entry
+  if not entry.fault then
+    by_serial[serial] = entry
+  end
   return entry
 end
 
 
--- The entry { plugin, conf, … } of a chain step.
+-- The entry { plugin, conf, … } of a chain step, or { plugin, fault }.
 function _M.of_step(step)
   local serial = tonumber(step.serial)
   return by_serial[serial] or bind(step, serial)
@@ -116,7 +143,7 @@ local function not_null(value)
 end
 
 
--- The conf table of a plugin row.
+-- The conf table of a plugin row; or nil and what is wrong with it.
 function _M.of_row(row, version)
   local entry = by_id[row.id]
   if not entry or entry.version ~= version then
@@ -126,7 +153,7 @@ function _M.of_row(row, version)
       instance_name = not_null(row.instance_name),
     })
   end
-  return entry.conf
+  return entry.conf, entry.fault
 end
 
 

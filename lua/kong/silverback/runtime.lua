@@ -16,6 +16,7 @@ local sbffi = require "kong.silverback.ffi"
 local schema_loader = require "kong.silverback.schema_loader"
 local semaphore = require "ngx.semaphore"
 local state = require "kong.silverback.state"
+local transformations = require "kong.silverback.transformations"
 local ffi = require "ffi"
 
 local C, get_request = sbffi.C, sbffi.get_request
@@ -56,13 +57,15 @@ local function wanted_names()
 end
 
 
--- Each plugin's definition of its configuration, for the defaults of fields that stored configurations lack.
+-- Each plugin's definition of its configuration, for the defaults of fields that stored configurations lack, and what its schema does to
+-- a configuration that is read.
 local function load_schemas(list)
   local faults = {}
   for _, plugin in ipairs(list) do
     local loaded, err = schema_loader.load(plugin.name)
     if loaded then
       plugin.config_def = defaults.config_of(loaded.schema)
+      plugin.readers = transformations.readers(loaded.schema)
     else
       faults[#faults + 1] = err
     end
@@ -136,6 +139,10 @@ end
 
 -- Runs one Lua step. True when its handler ended without an error.
 local function run_step(st, entry, phase, name)
+  if entry.fault then
+    log_failure(entry.plugin, phase, entry.fault)
+    return false
+  end
   local handler = entry.plugin.handler
   local outer_plugin, outer_entry = st.plugin, st.entry
   st.plugin, st.entry = entry.plugin, entry

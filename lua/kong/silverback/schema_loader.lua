@@ -31,7 +31,7 @@ local ARRAYS = { -- attributes of schemas whose value is a list
   patterns = true, shorthand_fields = true, transformations = true, at_least_one_of = true, only_one_of = true,
   mutually_required = true, mutually_exclusive = true, distinct = true, field_sources = true, primary_key = true,
   cache_key = true,
-  mutually_exclusive_subsets = true, replaced_with = true, translate_backwards = true, input = true, set1 = true, set2 = true,
+  mutually_exclusive_subsets = true, replaced_with = true, translate_backwards = true, input = true, needs = true, set1 = true, set2 = true,
   required_fields = true, if_fields = true, path = true,
 }
 

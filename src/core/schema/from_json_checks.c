@@ -238,25 +238,36 @@ sb_def_shorthands(sb_json_def_t *d, const json_t *v, const struct sb_shorthand *
 
 /* --- transformations --- */
 
+static bool
+read_transformation(sb_json_def_t *d, const json_t *item, struct sb_transformation *t)
+{
+    static const char *const none[] = {NULL};
+    json_t *on_write = sb_json_get(item, "on_write"), *on_read = sb_json_get(item, "on_read");
+
+    if (on_write == NULL && on_read == NULL)
+        return sb_def_error(d, "each of 'transformations' must have 'on_write' or 'on_read'");
+    if (!optional_names(d, item, "input", &t->input) || !optional_names(d, item, "needs", &t->needs))
+        return false;
+    if (t->input == NULL)
+        t->input = none;
+    return (on_write == NULL || sb_def_lua_ref(d, "on_write", on_write, &t->lua_ref)) &&
+           (on_read == NULL || sb_def_lua_ref(d, "on_read", on_read, &t->lua_read));
+}
+
 bool
 sb_def_transformations(sb_json_def_t *d, const json_t *v, const struct sb_transformation **out)
 {
     struct sb_transformation *rows;
     json_t *item;
-    size_t i, n = 0;
+    size_t i;
 
     if (!sb_def_is_list(v))
         return sb_def_error(d, "'transformations' must be a list");
     rows = sb_pool_alloc(d->pool, (json_array_size(v) + 1) * sizeof(*rows));
     json_array_foreach(v, i, item)
     {
-        /* Those that only change what is read have nothing to do on a write. */
-        if (sb_json_get(item, "on_write") == NULL)
-            continue;
-        if (!sb_def_names(d, "input", json_object_get(item, "input"), &rows[n].input) ||
-            !sb_def_lua_ref(d, "on_write", json_object_get(item, "on_write"), &rows[n].lua_ref))
+        if (!read_transformation(d, item, &rows[i]))
             return false;
-        n++;
     }
     *out = rows;
     return true;

@@ -11,15 +11,16 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXT_MAX 1024
-#define TTL_MAX  100000000
+#define TTL_MAX 100000000
 
 struct work {
     const sb_schema_t *s;
     sb_pass_t pass;
     const struct sb_node *sub; /* NULL: none */
     struct sb_node root;       /* base and sub merged */
+    const struct sb_transformation *plugin_transformations;
     json_t *row, *errors;
+    json_t *given; /* the input, shorthands translated; NULL unless transformations ask for it */
 };
 
 static double
@@ -202,54 +203,37 @@ validate(struct work *w)
         sb_run_checks(&w->pass, w->sub, w->row, w->errors);
 }
 
-static bool
-all_set(const json_t *row, const char *const *fields)
+/* The transformations of the plugin that `sub` is; NULL: none, or no plugin. */
+static const struct sb_transformation *
+transformations_of(const sb_schema_t *s, const struct sb_node *sub, const char *name)
 {
-    for (; *fields != NULL; fields++) {
-        if (sb_json_get(row, *fields) == NULL)
-            return false;
-    }
-    return true;
+    const sb_plugin_schema_t *ps = sub != NULL && s->def->subschemas == NULL ? sb_plugin_schemas_find(name) : NULL;
+
+    return ps != NULL ? ps->schema->def->transformations : NULL;
+}
+
+/* Fields of a plugin's config that are absent, because its schema has gained them since the row was written, get their defaults. */
+static void
+fill_config(const struct sb_node *sub, json_t *row)
+{
+    const struct sb_node *config = sb_node_field(sub, "config");
+    json_t *v = json_object_get(row, "config");
+    sb_pass_t pass = {.op = SB_OP_UPDATE};
+
+    if (config != NULL && json_is_object(v))
+        json_object_set_new(row, "config", sb_fill_record(&pass, config, json_incref(v)));
 }
 
 static int
-transform_lua(struct work *w, const struct sb_transformation *t, sb_err_t *err)
+transform(struct work *w)
 {
-    json_t *args = json_array(), *out = NULL, *e;
-    const char *const *name;
+    int rc = sb_transform_write(&w->pass, w->s->def->transformations, w->given, w->row, false);
 
-    for (name = t->input; *name != NULL; name++)
-        json_array_append(args, json_object_get(w->row, *name));
-    e = sb_pass_lua(&w->pass, t->lua_ref, args, &out, json_null());
-    if (json_is_object(out))
-        sb_merge_into(w->row, out);
-    json_decref(out);
-    json_decref(args);
-    if (e == NULL)
-        return w->pass.failed ? SB_ERROR : SB_OK;
-    sb_err_set(err, SB_E_TRANSFORMATION, "transformation failed: %s", json_is_string(e) ? json_string_value(e) : "");
-    json_decref(e);
-    return SB_ERROR;
-}
-
-static int
-transform(struct work *w, sb_err_t *err)
-{
-    const struct sb_transformation *t;
-    char buf[TEXT_MAX];
-    const char *text;
-
-    for (t = w->s->def->transformations; t != NULL && t->input != NULL; t++) {
-        if (!all_set(w->row, t->input))
-            continue;
-        if (t->lua_ref != 0) {
-            if (transform_lua(w, t, err) != SB_OK)
-                return SB_ERROR;
-        } else if ((text = t->on_write(w->row, buf, sizeof(buf))) != NULL) {
-            return sb_err_set(err, SB_E_TRANSFORMATION, "transformation failed: %s", text);
-        }
+    if (rc == SB_OK && w->plugin_transformations != NULL) {
+        rc = sb_transform_write(&w->pass, w->plugin_transformations, w->given, w->row, true);
+        fill_config(w->sub, w->row);
     }
-    return SB_OK;
+    return rc;
 }
 
 /* Everything up to the verdict; true when no violation was found and no hook broke. */
@@ -259,6 +243,9 @@ run(struct work *w)
     sb_shorthands_translate(&w->pass, &w->root, w->row, w->errors);
     if (json_object_size(w->errors) != 0 || w->pass.failed)
         return false;
+    w->plugin_transformations = transformations_of(w->s, w->sub, w->pass.plugin);
+    if (sb_transforms_given(w->s->def->transformations) || sb_transforms_given(w->plugin_transformations))
+        w->given = json_deep_copy(w->row);
     take_unlisted(w);
     if (w->pass.op == SB_OP_UPDATE)
         merge_into_current(w);
@@ -285,27 +272,34 @@ sb_schema_process(const sb_schema_t *schema, enum sb_op op, const json_t *input,
     w.errors = json_object();
     choose_sub(&w);
     if (run(&w))
-        rc = transform(&w, err);
+        rc = transform(&w);
     else
         rc = w.pass.failed ? SB_ERROR : sb_schema_violation(err, json_incref(w.errors));
     if (rc == SB_OK)
         *out = json_incref(w.row);
     json_decref(w.row);
     json_decref(w.errors);
+    json_decref(w.given);
     sb_node_merge_free(&w.root);
     return rc;
 }
 
-/* Fields that a plugin's schema has gained since the row was written show their defaults. */
-static void
-fill_config(const struct sb_node *sub, json_t *row)
+int
+sb_schema_read(const sb_schema_t *s, json_t *row, const sb_schema_hooks_t *hooks, sb_err_t *err)
 {
-    const struct sb_node *config = sb_node_field(sub, "config");
-    json_t *v = json_object_get(row, "config");
-    sb_pass_t pass = {.op = SB_OP_UPDATE};
+    sb_pass_t pass = {.hooks = hooks, .plugin = s->name, .err = err};
+    const struct sb_node *sub;
+    const char *name = NULL;
+    int rc;
 
-    if (config != NULL && json_is_object(v))
-        json_object_set_new(row, "config", sb_fill_record(&pass, config, json_incref(v)));
+    SB_CHECK_MAGIC(s, SB_SCHEMA_MAGIC);
+    rc = sb_transform_read(&pass, s->def->transformations, row, false);
+    if (rc != SB_OK || !sb_schema_has_subs(s) || s->def->subschemas != NULL)
+        return rc;
+    sub = sub_of(s, json_object_get(row, s->def->subschema_key), &name);
+    if (name != NULL)
+        pass.plugin = name;
+    return sb_transform_read(&pass, transformations_of(s, sub, name), row, true);
 }
 
 json_t *

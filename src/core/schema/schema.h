@@ -80,6 +80,10 @@ void sb_plugin_schemas_clear(void);                                 /* tests */
 int sb_schema_process(const sb_schema_t *s, enum sb_op op, const json_t *input, const json_t *current, const sb_schema_hooks_t *hooks,
                       json_t **out, sb_err_t *err);
 
+/* Runs the row's on_read transformations, in place: the row as its table's and its plugin's authors want it handed out. SB_ERROR code 15,
+ * or what the hook said. */
+int sb_schema_read(const sb_schema_t *s, json_t *row, const sb_schema_hooks_t *hooks, sb_err_t *err);
+
 /* What the Admin API shows of a stored row: adds write-through deprecated shorthands, computes ttl; new reference. */
 json_t *sb_schema_present(const sb_schema_t *s, const json_t *row);
 

@@ -88,6 +88,12 @@ void sb_shorthands_echo(const struct sb_node *n, json_t *obj);
 /* Deep merge of `from` into `into`: objects merge, everything else replaces. */
 void sb_merge_into(json_t *into, const json_t *from);
 
+/* transform.c. Each SB_OK, or SB_ERROR with p->err. of_plugin: the list is a plugin schema's, which may change `config` alone. */
+bool sb_transforms_given(const struct sb_transformation *t); /* sb_transform_write() will ask for `given` */
+/* given: what the request gave, shorthands translated; only asked for by functions in Lua. */
+int sb_transform_write(sb_pass_t *p, const struct sb_transformation *t, const json_t *given, json_t *row, bool of_plugin);
+int sb_transform_read(sb_pass_t *p, const struct sb_transformation *t, json_t *row, bool of_plugin);
+
 /* paths.c: dotted paths in JSON objects, and values as text */
 json_t *sb_path_get(const json_t *obj, const char *path);            /* borrowed; NULL when absent */
 void sb_path_set(json_t *obj, const char *path, json_t *value);      /* steals value; makes objects on the way */

@@ -118,8 +118,11 @@ int
 sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err)
 {
     const struct sb_dao_rules *rules = sb_dao_rules_of(t);
+    int rc = rules != NULL && rules->present != NULL ? rules->present(s, t, rows, err) : SB_OK;
 
-    return rules != NULL && rules->present != NULL ? rules->present(s, t, rows, err) : SB_OK;
+    for (size_t i = 0; rc == SB_OK && i < json_array_size(rows); i++)
+        rc = sb_schema_read(t->e->schema, json_array_get(rows, i), &s->hooks, err);
+    return rc;
 }
 
 /* Hands a row that was found to the caller. */

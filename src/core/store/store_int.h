@@ -195,7 +195,7 @@ int sb_dao_check(sb_store_t *s, const sb_table_t *t, const sb_change_set_t *c, s
 int sb_dao_violation(const char *field, const char *text, sb_err_t *err);
 /* What single entities have beyond their field table; NULL: nothing (dao_rules.c). */
 const struct sb_dao_rules *sb_dao_rules_of(const sb_table_t *t);
-/* Adds to rows that are handed out (an array) what their entity shows beyond its columns. */
+/* Makes rows (an array) what is handed out: what their entity shows beyond its columns, and on_read transformations. */
 int sb_dao_present(sb_store_t *s, const sb_table_t *t, json_t *rows, sb_err_t *err);
 /* Deletes a row found before, with what depends on it. */
 int sb_dao_remove(sb_store_t *s, const sb_table_t *t, const sb_record_t *rec, sb_err_t *err);

@@ -508,6 +508,105 @@ test_present(void **state)
     sb_schema_free(s);
 }
 
+/* --- transformations of a plugin's schema --- */
+
+/* on_write (1) seals the secret with the consumer-independent "salt", on_read (2) opens it; 3 returns what cannot be merged. */
+static int
+seal(void *arg, const char *plugin, int ref, json_t *value, json_t **out, sb_err_t *err)
+{
+    const char *secret = json_string_value(json_array_get(value, 0)), *salt = json_string_value(json_array_get(value, 1));
+
+    (*(int *)arg)++;
+    assert_string_equal(plugin, "sealed");
+    if (ref == 3) {
+        *out = json_pack("{s:s}", "id", secret);
+        return SB_OK;
+    }
+    assert_int_equal(json_array_size(value), 2);
+    if (strcmp(secret, "refuse") == 0)
+        return sb_err_set(err, SB_E_SCHEMA_VIOLATION, "no key");
+    if (ref == 1)
+        *out = json_pack("{s:{s:o,s:{}}}", "config", "secret", json_sprintf("%s(%s)", salt, secret), "list");
+    else
+        *out = json_pack("{s:{s:o}}", "config", "secret", json_stringn(secret + strlen(salt) + 1, strlen(secret) - strlen(salt) - 2));
+    return SB_OK;
+}
+
+static json_t *
+sealed(enum sb_op op, const char *input, const json_t *current, const sb_schema_hooks_t *lua)
+{
+    json_t *in = parse(input), *out = NULL;
+    sb_err_t err = {0};
+
+    if (sb_schema_process(sb_entity_find("plugins")->schema, op, in, current, lua, &out, &err) != SB_OK)
+        fail_msg("%s", err.message);
+    json_decref(in);
+    return out;
+}
+
+static void
+test_plugin_transformations(void **state)
+{
+    json_t *def =
+        parse("{\"fields\":[{\"config\":{\"type\":\"record\",\"fields\":[{\"secret\":{\"type\":\"string\",\"default\":\"d\"}},"
+              "{\"salt\":{\"type\":\"string\"}},{\"list\":{\"type\":\"array\",\"elements\":{\"type\":\"string\"}}},"
+              "{\"odd\":{\"type\":\"string\"}}]}}],\"transformations\":["
+              "{\"input\":[\"config.secret\"],\"needs\":[\"config.salt\"],\"on_write\":{\"lua_ref\":1},\"on_read\":{\"lua_ref\":2}},"
+              "{\"input\":[\"config.odd\"],\"on_write\":{\"lua_ref\":3}}]}");
+    const sb_schema_t *plugins = sb_entity_find("plugins")->schema;
+    sb_plugin_schema_t ps = {.name = "sealed", .priority = 1};
+    int calls = 0;
+    sb_schema_hooks_t lua = {.lua_call = seal, .arg = &calls};
+    json_t *row, *patched, *in;
+    sb_schema_t *s = NULL;
+    sb_err_t err = {0};
+
+    (void)state;
+    assert_int_equal(sb_schema_from_json("sealed", def, &s, &err), SB_OK);
+    ps.schema = s;
+    sb_plugin_schemas_add(&ps);
+    /* What the function returns is merged, and brought into the table's form. */
+    row = sealed(SB_OP_INSERT, "{\"name\":\"sealed\",\"config\":{\"secret\":\"x\",\"salt\":\"s\"}}", NULL, &lua);
+    assert_member(row, "config", "{\"secret\":\"s(x)\",\"salt\":\"s\",\"list\":[],\"odd\":null}");
+    /* What was not given is not transformed again; without what is needed nothing is. */
+    patched = sealed(SB_OP_UPDATE, "{\"config\":{\"list\":[\"a\"]}}", row, &lua);
+    assert_member(patched, "config", "{\"secret\":\"s(x)\",\"salt\":\"s\",\"list\":[\"a\"],\"odd\":null}");
+    json_decref(patched);
+    patched = sealed(SB_OP_UPDATE, "{\"config\":{\"secret\":\"y\"}}", row, &lua);
+    assert_member(patched, "config", "{\"secret\":\"s(y)\",\"salt\":\"s\",\"list\":[],\"odd\":null}");
+    json_decref(patched);
+    patched = sealed(SB_OP_UPDATE, "{\"config\":{\"secret\":\"y\",\"salt\":null}}", row, &lua);
+    assert_member(patched, "config", "{\"secret\":\"y\",\"salt\":null,\"list\":[],\"odd\":null}");
+    json_decref(patched);
+    patched = sealed(SB_OP_INSERT, "{\"name\":\"sealed\",\"config\":{\"salt\":\"s\"}}", NULL, &lua); /* the default */
+    assert_member(patched, "config", "{\"secret\":\"d\",\"salt\":\"s\",\"list\":null,\"odd\":null}");
+    json_decref(patched);
+    assert_int_equal(calls, 2);
+
+    assert_int_equal(sb_schema_read(plugins, row, &lua, &err), SB_OK);
+    assert_member(row, "config", "{\"secret\":\"x\",\"salt\":\"s\",\"list\":[],\"odd\":null}");
+    json_decref(row);
+
+    in = parse("{\"name\":\"sealed\",\"config\":{\"secret\":\"refuse\",\"salt\":\"s\"}}");
+    assert_int_equal(sb_schema_process(plugins, SB_OP_INSERT, in, NULL, &lua, &row, &err), SB_ERROR);
+    assert_int_equal(err.code, SB_E_TRANSFORMATION);
+    assert_string_equal(err.message, "transformation failed: no key");
+    sb_err_clear(&err);
+    assert_int_equal(sb_schema_read(plugins, in, &lua, &err), SB_ERROR);
+    assert_string_equal(err.message, "transformation failed: no key");
+    sb_err_clear(&err);
+    json_decref(in);
+    /* The rest of the row is not a plugin's to change. */
+    in = parse("{\"name\":\"sealed\",\"config\":{\"odd\":\"x\"}}");
+    assert_int_equal(sb_schema_process(plugins, SB_OP_INSERT, in, NULL, &lua, &row, &err), SB_ERROR);
+    assert_string_equal(err.message, "transformation failed: the function of a plugin must return a table { config = { ... } }");
+    sb_err_clear(&err);
+    json_decref(in);
+    json_decref(def);
+    sb_plugin_schemas_clear();
+    sb_schema_free(s);
+}
+
 static int
 setup(void **state)
 {
@@ -534,6 +633,7 @@ main(void)
         cmocka_unit_test(test_ca_certificates),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_present),
+        cmocka_unit_test(test_plugin_transformations),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

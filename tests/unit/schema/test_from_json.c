@@ -89,6 +89,10 @@ test_mistakes(void **state)
     assert_refused(CONFIG("{\"type\":\"string\",\"custom_validator\":{}}"), "field 'config.f': 'custom_validator' must be a function");
     assert_refused("{\"fields\":[],\"entity_checks\":[{\"nope\":[]}]}", "unknown entity check 'nope'");
     assert_refused("{\"fields\":[],\"entity_checks\":[{\"conditional\":{}}]}", "conditional: if_field and then_field must be strings");
+    assert_refused("{\"fields\":[],\"transformations\":[{\"input\":[\"a\"]}]}",
+                   "each of 'transformations' must have 'on_write' or 'on_read'");
+    assert_refused("{\"fields\":[],\"transformations\":[{\"input\":1,\"on_read\":{\"lua_ref\":1}}]}", "'input' must be a list");
+    assert_refused("{\"fields\":[],\"transformations\":[{\"on_read\":true}]}", "'on_read' must be a function");
     assert_refused("{\"fields\":[],\"shorthand_fields\":[{\"s\":{\"type\":\"string\"}}]}", "field 's': 'func' is missing");
 }
 
