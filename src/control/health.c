@@ -655,14 +655,15 @@ ask_names(bool rows_are_new)
 
 /* ---------- reading rows, on the store thread ---------- */
 
-static int
-note_change(uint64_t seq, const json_t *change, void *arg)
+static bool
+rows_changed(sb_store_t *s, uint64_t since)
 {
-    const char *entity = sb_json_string(change, "entity");
+    static const char *const entities[] = {"upstreams", "targets", "certificates"};
 
-    if (entity != NULL && (strcmp(entity, "upstreams") == 0 || strcmp(entity, "targets") == 0 || strcmp(entity, "certificates") == 0))
-        *(bool *)arg = true;
-    return SB_OK;
+    for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++)
+        if (sb_store_changed(s, sb_entity_find(entities[i])) > since)
+            return true;
+    return false;
 }
 
 static int
@@ -732,14 +733,11 @@ static int
 run_job(sb_store_t *s, sb_job_t *job)
 {
     uint64_t now = sb_store_seq(s);
-    bool changed = !checks.any || now < reading.seq || now - reading.seq > SB_STORE_CHANGES_KEEP / 2;
-    sb_err_t err = {0};
+    bool changed = !checks.any || now < reading.seq || rows_changed(s, reading.seq);
 
-    if (!changed && sb_store_changes(s, reading.seq, note_change, &changed, &err) != SB_OK)
-        changed = true;
-    sb_err_clear(&err);
     if (changed && __atomic_load_n(&checks.rt->health.entries, __ATOMIC_RELAXED) > SB_HEALTH_SLOTS / 4)
         sb_admin_health_prune(s, &checks.rt->health);
+    json_decref(reading.rows); /* of a run that did not count */
     reading.rows = changed ? read_rows(s) : NULL;
     reading.read = !changed || reading.rows != NULL;
     reading.seq = now;

@@ -103,6 +103,8 @@ on_run(sb_store_t *s, sb_job_t *job)
 {
     struct exchange *x = (struct exchange *)job;
 
+    if (x->ran)
+        sb_admin_response_free(&x->res);
     x->ran = true;
     return sb_admin_handle(sb_node_admin(), s, &x->req, &x->res);
 }

@@ -75,12 +75,12 @@ def test_killed_under_keepalive_load(gateway, echo_server, victim):
             wait_for(lambda: len(gw.workers("control")) == 1 and len(gw.workers("proxy")) == 2 and gw.pid("proxy") != pid, "all to be back")
             load.wait(300)
         looked = watch.looks
-        wait_for(lambda: watch.looks > looked + 2, "a last look at the writer")
+        wait_for(lambda: watch.looks > max(20, looked + 2), "enough looks at the writer")
     assert load.errors == []
     if victim != "the proxy's master":
         assert load.retries == 0, "the proxy's connections have nothing to do with control"
         assert len(watch.holders) >= 2
-    assert watch.looks > 20 and watch.problems == []
+    assert watch.problems == []
 
 
 def test_killed_worker_fails_only_its_own_requests(gateway, echo_server):

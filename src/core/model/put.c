@@ -235,23 +235,18 @@ put_router_rows(struct change *c, const json_t *row, uint64_t version, const jso
 /* ---------- events ---------- */
 
 static int
-append_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err)
+append_event(sb_model_writer_t *w, const char *text, size_t len, sb_err_t *err)
 {
     struct level *l = top(w);
     sb_model_key_t k;
-    MDB_val key, v;
-    char *text;
-    size_t len;
+    MDB_val key, v = {len, (void *)text};
     int rc;
 
     if (w->rebuilding)
         return SB_OK;
-    text = sb_json_dump_len(event, &len);
     sb_model_key_event(&k, l->state.event_seq + 1);
     key = key_val(&k);
-    v = (MDB_val){len, text};
     rc = mdb_put(l->txn, w->dbi, &key, &v, MDB_APPEND);
-    free(text);
     if (rc == 0 && l->state.event_seq >= EVENTS_KEPT) {
         sb_model_key_event(&k, l->state.event_seq + 1 - EVENTS_KEPT);
         key = key_val(&k);
@@ -268,29 +263,43 @@ append_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err)
 int
 sb_model_event(sb_model_writer_t *w, const json_t *event, sb_err_t *err)
 {
+    size_t len;
+    char *text;
+    int rc;
+
     SB_CHECK_MAGIC(w, WRITER_MAGIC);
-    return append_event(w, event, err);
+    text = sb_json_dump_len(event, &len);
+    rc = append_event(w, text, len, err);
+    free(text);
+    return rc;
 }
 
+/* Written as text: none of what is in it but the old row needs escaping. */
 static int
 row_event(struct change *c, const json_t *row, json_t *old, uint64_t version, sb_err_t *err)
 {
+    const char *op = row == NULL ? "delete" : old == NULL ? "create" : "update";
     char id[SB_UUID_TEXT + 1];
-    json_t *ev;
+    sb_buf_t b = {0};
+    char *was;
+    size_t len;
     int rc;
 
     if (c->w->rebuilding)
         return SB_OK;
     sb_uuid_format(&c->id, id);
-    ev = json_pack("{s:s, s:s, s:s, s:s*, s:I}", "op",
-                   row == NULL   ? "delete"
-                   : old == NULL ? "create"
-                                 : "update",
-                   "entity", c->e->name, "id", id, "ws", c->ws, "version", (json_int_t)version);
-    if (old != NULL)
-        json_object_set(ev, "old", old);
-    rc = append_event(c->w, ev, err);
-    json_decref(ev);
+    sb_buf_addf(&b, "{\"op\":\"%s\",\"entity\":\"%s\",\"id\":\"%s\",\"version\":%llu", op, c->e->name, id, (unsigned long long)version);
+    if (c->ws != NULL)
+        sb_buf_addf(&b, ",\"ws\":\"%s\"", c->ws);
+    if (old != NULL) {
+        was = sb_json_dump_len(old, &len);
+        sb_buf_adds(&b, ",\"old\":");
+        sb_buf_add(&b, was, len);
+        free(was);
+    }
+    sb_buf_addc(&b, '}');
+    rc = append_event(c->w, b.data, b.len, err);
+    sb_buf_free(&b);
     return rc;
 }
 

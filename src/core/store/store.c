@@ -3,8 +3,9 @@
  *
  * A write draws the next sequence number and, in one transaction, changes the row (row_version = sequence), appends the change log
  * and feeds the read model's transaction. The writer lock makes us the only writer, so that sequence order is commit order; a rollback
- * gives the numbers back, so that there are no gaps. Commit order: database first (durable), then the read model, which publishes events.
- * When the read model fails behind a durable commit it is brought up from the change log before the next transaction.
+ * gives the numbers back, so that there are no gaps. Commit order: database first, then the read model, which publishes events.
+ * When the read model fails behind a commit it is brought up from the change log before the next transaction. The disk is waited for
+ * in between (sb_store_commit), or afterwards and elsewhere (sb_store_commit_later, sb_store_sync).
  *
  * Savepoints nest in the database and in the read model alike; the read model's transaction is opened by the first write
  * only, hence the two depths. After a database error inside a transaction (`broken`) nothing but undoing is accepted: a half-applied
@@ -125,6 +126,7 @@ sb_store_open(const struct sb_store_ops *ops, const sb_store_config_t *cfg, sb_s
     s->lock_fd = -1;
     s->depth = -1;
     s->tables = sb_tables_make(&cfg->hooks);
+    s->changed = sb_calloc(sb_tables_count(s->tables) * sizeof(*s->changed));
     rc = prepare_folder(cfg, &s->lock_fd, err);
     if (rc == SB_OK)
         rc = ops->open(cfg, &s->conn, err);
@@ -152,6 +154,7 @@ sb_store_close(sb_store_t *s)
         close(s->lock_fd);
     sb_tables_free(s->tables);
     free(s->actor);
+    free(s->changed);
     s->magic = 0;
     free(s);
 }
@@ -234,6 +237,8 @@ sb_store_begin(sb_store_t *s, sb_err_t *err)
 
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
     SB_ASSERT(s->depth < 0);
+    if (__atomic_load_n(&s->lost, __ATOMIC_ACQUIRE))
+        return sb_err_set(err, SB_E_DATABASE, "the disk failed to keep an earlier change: restart the node once it is mended");
     /* A read model that missed a commit catches up first, so that its order of events stays the record's. */
     if ((rc = sb_feed_catch_up(s, err)) != SB_OK || (rc = s->ops->begin(s->conn, err)) != SB_OK)
         return rc;
@@ -308,8 +313,8 @@ sb_store_rollback(sb_store_t *s)
     s->seq = s->committed_seq;
 }
 
-int
-sb_store_commit(sb_store_t *s, sb_err_t *err)
+static int
+commit_record(sb_store_t *s, sb_err_t *err)
 {
     int rc;
 
@@ -330,7 +335,37 @@ sb_store_commit(sb_store_t *s, sb_err_t *err)
     s->committed_seq = s->seq;
     if (s->log_first == 0 && s->seq != 0)
         s->log_first = 1;
-    return sb_feed_commit(s, err);
+    return SB_OK;
+}
+
+int
+sb_store_sync(sb_store_t *s, sb_err_t *err)
+{
+    int rc;
+
+    SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    rc = s->ops->sync(s->conn, err);
+    if (rc != SB_OK)
+        __atomic_store_n(&s->lost, true, __ATOMIC_RELEASE);
+    return rc;
+}
+
+int
+sb_store_commit_later(sb_store_t *s, sb_err_t *err)
+{
+    int rc = commit_record(s, err);
+
+    return rc == SB_OK ? sb_feed_commit(s, err) : rc;
+}
+
+int
+sb_store_commit(sb_store_t *s, sb_err_t *err)
+{
+    int rc = commit_record(s, err);
+
+    if (rc == SB_OK)
+        rc = sb_store_sync(s, err);
+    return rc == SB_OK ? sb_feed_commit(s, err) : rc;
 }
 
 /* --- the one write --- */
@@ -378,6 +413,8 @@ sb_store_write(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t 
     SB_ASSERT(s->depth >= 0 && (row != NULL || old != NULL));
     if (s->broken)
         return sb_err_set(err, SB_E_DATABASE, "the transaction has failed before");
+    s->written++;
+    s->changed[t->index] = rec.version;
     if (t->e->workspaceable && ws != NULL)
         snprintf(rec.ws, sizeof(rec.ws), "%s", ws);
     rc = write_row(s, t, &rec, old, err);
@@ -404,6 +441,7 @@ sb_store_event(sb_store_t *s, const json_t *event, sb_err_t *err)
         return rc;
     if (s->broken)
         return sb_err_set(err, SB_E_DATABASE, "the transaction has failed before");
+    s->written++;
     rc = sb_feed_event(s, event, err);
     if (rc != SB_OK)
         s->broken = true;
@@ -420,6 +458,16 @@ sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const jso
 {
     SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
     return s->ops->log_read(s->conn, from, 0, fn, arg, err);
+}
+
+uint64_t
+sb_store_changed(sb_store_t *s, const sb_entity_t *e)
+{
+    const sb_table_t *t;
+
+    SB_CHECK_MAGIC(s, SB_STORE_MAGIC);
+    t = sb_tables_find(s->tables, e->name);
+    return t != NULL ? s->changed[t->index] : 0;
 }
 
 /* Old changes go in slices, so that no single turn is long. */

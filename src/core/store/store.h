@@ -122,15 +122,19 @@ int sb_dao_tags(sb_store_t *s, const char *tag, const sb_page_opts_t *o, json_t 
 #define SB_STORE_CHANGES_KEEP 20000
 int sb_store_changes(sb_store_t *s, uint64_t from, int (*fn)(uint64_t seq, const json_t *change, void *arg), void *arg, sb_err_t *err);
 
+/* The sequence of the newest change of e since the store was opened, perhaps of one that was undone; 0: none. */
+uint64_t sb_store_changed(sb_store_t *s, const sb_entity_t *e);
+
 /* --- the store thread (store/thread.c): a queue of jobs, run in order; jobs that queued up share one durable commit --- */
 typedef struct sb_store_thread sb_store_thread_t;
 typedef struct sb_job {
     struct sb_job *next;
-    /* On the store thread, inside a savepoint when writes is true. Returns SB_OK to keep its writes, else they are undone. */
+    /* On the store thread. Returns SB_OK to keep its writes, else they are undone. It may be called again, from the start, when another
+     * job of its transaction was undone: what it did then has not happened. */
     int (*run)(sb_store_t *s, struct sb_job *job);
-    /* On the store thread after the commit is durable and served (true), or failed or undone (false). Reads: after run, true; one that
-     * ran behind a write of the same batch waits for its commit and shares its fate, since it may have seen the write.
-     * It must only hand the job back to its owner (queue + eventfd). */
+    /* On a thread of the store after the commit is durable and served (true), or failed or undone (false). Reads: after run, true; one
+     * that may have seen a write that is not durable yet waits with it and shares its fate. It must only hand the job back to its
+     * owner (queue + eventfd). */
     void (*done)(struct sb_job *job, bool committed);
     bool writes;
     void *data;

@@ -80,9 +80,11 @@ struct sb_store_ops {
     int (*migrate)(void *conn, const sb_table_t *tables, sb_err_t *err);
     int (*status)(void *conn, json_t **out, sb_err_t *err);
     int (*peek)(const char *path, json_t **out, sb_err_t *err); /* the same without a connection; changes nothing */
-    /* commit: when it returns SB_OK the transaction survives power loss. */
+    /* What commit has done survives the end of the process; power loss too once sync, called after it, has returned SB_OK. sync may run on
+     * another thread while the connection is in use. */
     int (*begin)(void *conn, sb_err_t *err);
     int (*commit)(void *conn, sb_err_t *err);
+    int (*sync)(void *conn, sb_err_t *err);
     void (*rollback)(void *conn);
     int (*savepoint)(void *conn, unsigned depth, sb_err_t *err);
     int (*release)(void *conn, unsigned depth, sb_err_t *err);
@@ -128,6 +130,7 @@ struct sb_store {
     /* Transaction: depth -1 none, 0 open, n: n savepoints. */
     int depth;
     bool broken;                 /* the database failed inside: only undoing is accepted */
+    bool lost;                   /* atomic: what was committed may not survive power loss: no further transaction */
     uint64_t seq, committed_seq; /* last given out; last committed */
     uint64_t log_first;          /* oldest change kept, 0: none */
     uint64_t seq_at[SB_STORE_DEPTH + 1];
@@ -136,12 +139,15 @@ struct sb_store {
     uint64_t model_seq; /* record sequence that it is known to hold */
     bool model_usable, model_open;
     int model_depth;
-    uint64_t commits; /* for tests and figures */
+    uint64_t commits;  /* for tests and figures */
+    uint64_t written;  /* rows and events written since opening, those undone included */
+    uint64_t *changed; /* by table: the sequence of its newest change since opening */
 };
 
 /* Chains the tables of all registered entities, in their order; owned by the caller. */
 sb_table_t *sb_tables_make(const sb_schema_hooks_t *hooks);
 void sb_tables_free(sb_table_t *tables);
+size_t sb_tables_count(const sb_table_t *tables);
 const sb_table_t *sb_tables_find(const sb_table_t *tables, const char *entity);
 const sb_column_t *sb_table_column(const sb_table_t *t, const char *field); /* NULL: none */
 /* Array of the row's primary key values. New reference. */
@@ -153,6 +159,12 @@ char *sb_table_cache_key(const sb_table_t *t, const json_t *row, const char *ws)
 
 /* One row written inside a transaction: database, change log, read model. row NULL: deleted; old NULL: new. */
 int sb_store_write(sb_store_t *s, const sb_table_t *t, const char *ws, const json_t *row, const json_t *old, sb_err_t *err);
+
+/* A commit in two steps, so that the next transaction need not wait for the disk: sb_store_commit_later() completes the transaction and
+ * feeds the read model; it may be acknowledged when a sb_store_sync() that began after it has returned SB_OK. That one may run on another
+ * thread. When it fails, further transactions are refused. */
+int sb_store_commit_later(sb_store_t *s, sb_err_t *err);
+int sb_store_sync(sb_store_t *s, sb_err_t *err);
 
 /* lock.c: *fd is held until closed. SB_DECLINED names the holder. */
 int sb_store_lock(const char *dir, int *fd, sb_err_t *err);

@@ -149,6 +149,16 @@ sb_tables_free(sb_table_t *t)
     }
 }
 
+size_t
+sb_tables_count(const sb_table_t *t)
+{
+    size_t n = 0;
+
+    for (; t != NULL; t = t->next)
+        n++;
+    return n;
+}
+
 const sb_table_t *
 sb_tables_find(const sb_table_t *t, const char *entity)
 {

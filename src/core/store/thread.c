@@ -2,12 +2,18 @@
  * The store thread: the one that writes. Callers put jobs into a queue and get them back through done(); nothing here waits for a
  * caller, and no caller waits here for a disk.
  *
- * Group commit: the thread takes all jobs that have queued up, runs them in order inside one transaction, a savepoint around each
- * write so that one that is declined takes nothing else along, and commits once. A batch of one write needs no savepoint. Reads in front of
- * the first write are answered at once; a read behind a write may have seen it, so it is answered with the commit, and fails with it.
+ * Group commit: the thread takes all jobs that have queued up, runs them in order inside one transaction, and commits once. A write
+ * that is declined takes nothing else along: as a rule it has written nothing yet; has it, the transaction is undone and run once
+ * more with a savepoint around each write, which would cost all writes if it were always so. A second thread
+ * waits for the disk and then hands the jobs back, while the first one runs the next batch. So workers may serve a change some
+ * hundred microseconds before it is durable; who asked for it is told afterwards. After a power failure the read model is built anew from
+ * the record, which then has neither more nor less than what is durable.
  *
- * Locking: `lock` guards queue and `stop`; jobs run without it. The store belongs to the thread from start to stop. Stopping finishes
- * what was queued; a job that comes later is handed back at once as failed.
+ * Reads are answered at once while nothing waits for the disk; others may have seen a write that does, so they wait and fail with it.
+ *
+ * Locking: `lock` guards queue and `stop`, `settle_lock` what waits for the disk; jobs run without them. The store belongs to the store
+ * thread from start to stop, but for sb_store_sync(). Stopping finishes what was queued; a job that comes later is handed back at once as
+ * failed.
  */
 #include "core/base/log.h"
 #include "core/store/store_int.h"
@@ -28,21 +34,28 @@ struct sb_store_thread {
     pthread_cond_t more;
     sb_job_t *first, **last;
     bool stop;
+    pthread_t settle_id;
+    pthread_mutex_t settle_lock;
+    pthread_cond_t settle_more;
+    sb_job_t *settling, **settling_last; /* committed, not durable yet */
+    bool syncing, settle_stop;
 };
 
 typedef struct batch {
     sb_job_t *jobs[BATCH_MAX];
-    bool kept[BATCH_MAX]; /* waits for the commit */
+    bool answered[BATCH_MAX]; /* the others wait for the commit */
     size_t n, writes;
-    bool open; /* a transaction is */
-    bool dead; /* it cannot go on */
+    bool open;    /* a transaction is */
+    bool dead;    /* it cannot go on */
+    bool careful; /* with savepoints */
+    bool again;   /* what was undone can only be undone with the whole transaction */
 } batch_t;
 
 static void
 fill(sb_store_thread_t *t, batch_t *b)
 {
     b->n = b->writes = 0;
-    b->open = b->dead = false;
+    b->open = b->dead = b->careful = b->again = false;
     while (t->first != NULL && b->n < BATCH_MAX) {
         sb_job_t *job = t->first;
 
@@ -50,7 +63,7 @@ fill(sb_store_thread_t *t, batch_t *b)
         if (t->first == NULL)
             t->last = &t->first;
         job->next = NULL;
-        b->kept[b->n] = false;
+        b->answered[b->n] = false;
         b->writes += job->writes;
         b->jobs[b->n++] = job;
     }
@@ -95,6 +108,8 @@ next_batch(sb_store_thread_t *t, batch_t *b)
     return b->n != 0;
 }
 
+/* ---- durable, then answered ---- */
+
 static void
 log_error(const char *what, sb_err_t *err)
 {
@@ -102,80 +117,198 @@ log_error(const char *what, sb_err_t *err)
     sb_err_clear(err);
 }
 
-/* true: the job's writes are in the transaction. */
-static bool
-run_write(sb_store_t *s, batch_t *b, sb_job_t *job)
+/* Waits for jobs; takes all there are. NULL: stopped and empty. */
+static sb_job_t *
+take_settling(sb_store_thread_t *t)
 {
-    bool alone = b->writes == 1;
+    sb_job_t *jobs;
+
+    pthread_mutex_lock(&t->settle_lock);
+    t->syncing = false;
+    while (t->settling == NULL && !t->settle_stop)
+        pthread_cond_wait(&t->settle_more, &t->settle_lock);
+    jobs = t->settling;
+    t->settling = NULL;
+    t->settling_last = &t->settling;
+    t->syncing = jobs != NULL;
+    pthread_mutex_unlock(&t->settle_lock);
+    return jobs;
+}
+
+static void *
+settle_main(void *arg)
+{
+    sb_store_thread_t *t = arg;
+    sb_job_t *job, *next;
+    sb_err_t err = {0};
+    bool durable;
+
+    while ((job = take_settling(t)) != NULL) {
+        durable = sb_store_sync(t->store, &err) == SB_OK;
+        if (!durable)
+            log_error("sync", &err);
+        for (; job != NULL; job = next) {
+            next = job->next;
+            job->next = NULL;
+            job->done(job, durable);
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_settling(sb_store_thread_t *t)
+{
+    bool is;
+
+    pthread_mutex_lock(&t->settle_lock);
+    is = t->settling != NULL || t->syncing;
+    pthread_mutex_unlock(&t->settle_lock);
+    return is;
+}
+
+static void
+settle(sb_store_thread_t *t, const batch_t *b)
+{
+    pthread_mutex_lock(&t->settle_lock);
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->answered[i])
+            continue;
+        *t->settling_last = b->jobs[i];
+        t->settling_last = &b->jobs[i]->next;
+    }
+    if (t->settling != NULL)
+        pthread_cond_signal(&t->settle_more);
+    pthread_mutex_unlock(&t->settle_lock);
+}
+
+/* Hands back what is left first. */
+static void
+end_settling(sb_store_thread_t *t)
+{
+    pthread_mutex_lock(&t->settle_lock);
+    t->settle_stop = true;
+    pthread_cond_signal(&t->settle_more);
+    pthread_mutex_unlock(&t->settle_lock);
+    pthread_join(t->settle_id, NULL);
+}
+
+/* ---- running ---- */
+
+static bool
+open_transaction(sb_store_t *s, batch_t *b)
+{
+    sb_err_t err = {0};
+
+    if (b->open)
+        return true;
+    if (sb_store_begin(s, &err) != SB_OK) {
+        log_error("cannot begin", &err);
+        b->dead = true;
+        return false;
+    }
+    b->open = true;
+    return true;
+}
+
+/* true: the job's writes are in the transaction. A job that declined without having written anything left nothing to undo. */
+static bool
+run_freely(sb_store_t *s, batch_t *b, sb_job_t *job)
+{
+    uint64_t written = s->written;
+
+    if (job->run(s, job) == SB_OK && !s->broken)
+        return true;
+    if (s->written == written && !s->broken)
+        return false;
+    sb_store_rollback(s);
+    b->open = false;
+    b->again = b->writes > 1;
+    return false;
+}
+
+static bool
+run_carefully(sb_store_t *s, batch_t *b, sb_job_t *job)
+{
     sb_err_t err = {0};
     int rc;
 
-    if (!b->open) {
-        if (sb_store_begin(s, &err) != SB_OK) {
-            log_error("cannot begin", &err);
-            b->dead = true;
-            return false;
-        }
-        b->open = true;
-    }
-    if (!alone && sb_store_savepoint(s, &err) != SB_OK) {
+    if (sb_store_savepoint(s, &err) != SB_OK) {
         log_error("savepoint", &err);
         b->dead = true;
         return false;
     }
     rc = job->run(s, job);
-    if (!alone && rc == SB_OK)
+    if (rc == SB_OK)
         rc = sb_store_release(s, &err);
     if (rc == SB_OK)
         return true;
-    if (alone) {
-        sb_store_rollback(s);
-        b->open = false;
-    } else if (sb_store_rollback_to(s, &err) != SB_OK) {
+    if (sb_store_rollback_to(s, &err) != SB_OK)
         b->dead = true;
-    }
     if (err.code != 0)
         log_error("savepoint", &err);
     return false;
 }
 
 static void
-run_job(sb_store_t *s, batch_t *b, size_t i)
+answer(batch_t *b, size_t i, bool committed)
+{
+    b->answered[i] = true;
+    b->jobs[i]->done(b->jobs[i], committed);
+}
+
+static void
+run_job(sb_store_thread_t *t, batch_t *b, size_t i)
 {
     sb_job_t *job = b->jobs[i];
 
-    if (b->dead) {
-        b->kept[i] = true; /* fails with the batch */
-    } else if (job->writes) {
-        b->kept[i] = run_write(s, b, job);
-        if (!b->kept[i] && !b->dead)
-            job->done(job, false);
-        else
-            b->kept[i] = true;
-    } else {
-        job->run(s, job);
-        b->kept[i] = b->open;
-        if (!b->kept[i])
-            job->done(job, true);
+    if (b->dead && (job->writes || b->open)) /* fails with the batch */
+        return;
+    if (!job->writes) {
+        job->run(t->store, job);
+        if (!b->open && !is_settling(t))
+            answer(b, i, true);
+    } else if (open_transaction(t->store, b) && !(b->careful ? run_carefully : run_freely)(t->store, b, job)) {
+        if (!b->dead && !b->again)
+            answer(b, i, false);
     }
 }
 
 static void
-run_batch(sb_store_t *s, batch_t *b)
+run_jobs(sb_store_thread_t *t, batch_t *b)
+{
+    for (size_t i = 0; i < b->n && !b->again; i++)
+        if (!b->answered[i])
+            run_job(t, b, i);
+}
+
+static void
+run_batch(sb_store_thread_t *t, batch_t *b)
 {
     sb_err_t err = {0};
-    bool committed = false;
-    size_t i;
+    bool failed = false;
 
-    for (i = 0; i < b->n; i++)
-        run_job(s, b, i);
-    if (b->open && b->dead)
-        sb_store_rollback(s);
-    else if (b->open && !(committed = sb_store_commit(s, &err) == SB_OK))
+    run_jobs(t, b);
+    if (b->again) {
+        b->again = false;
+        b->careful = true;
+        run_jobs(t, b);
+    }
+    if (b->dead) {
+        failed = true;
+        if (b->open)
+            sb_store_rollback(t->store);
+    } else if (b->open && sb_store_commit_later(t->store, &err) != SB_OK) {
+        failed = true;
         log_error("commit", &err);
-    for (i = 0; i < b->n; i++)
-        if (b->kept[i])
-            b->jobs[i]->done(b->jobs[i], committed);
+    }
+    if (!failed) {
+        settle(t, b);
+        return;
+    }
+    for (size_t i = 0; i < b->n; i++)
+        if (!b->answered[i])
+            answer(b, i, false);
 }
 
 static void *
@@ -185,15 +318,38 @@ thread_main(void *arg)
     batch_t *b = sb_malloc(sizeof(*b));
 
     while (next_batch(t, b)) {
-        run_batch(t->store, b);
+        run_batch(t, b);
         sb_store_idle(t->store, false);
     }
     free(b);
+    end_settling(t);
     sb_store_close(t->store);
     return NULL;
 }
 
 #define THREAD_MAGIC 0x53425448u
+
+static void
+thread_free(sb_store_thread_t *t)
+{
+    pthread_cond_destroy(&t->more);
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->settle_more);
+    pthread_mutex_destroy(&t->settle_lock);
+    t->magic = 0;
+    free(t);
+}
+
+static bool
+start_both(sb_store_thread_t *t)
+{
+    if (pthread_create(&t->settle_id, NULL, settle_main, t) != 0)
+        return false;
+    if (pthread_create(&t->id, NULL, thread_main, t) == 0)
+        return true;
+    end_settling(t);
+    return false;
+}
 
 int
 sb_store_thread_start(sb_store_t *s, sb_store_thread_t **out, sb_err_t *err)
@@ -204,15 +360,16 @@ sb_store_thread_start(sb_store_t *s, sb_store_thread_t **out, sb_err_t *err)
     t->magic = THREAD_MAGIC;
     t->store = s;
     t->last = &t->first;
+    t->settling_last = &t->settling;
     pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->settle_lock, NULL);
+    pthread_cond_init(&t->settle_more, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&t->more, &clock);
     pthread_condattr_destroy(&clock);
-    if (pthread_create(&t->id, NULL, thread_main, t) != 0) {
-        pthread_cond_destroy(&t->more);
-        pthread_mutex_destroy(&t->lock);
-        free(t);
+    if (!start_both(t)) {
+        thread_free(t);
         return sb_err_set(err, SB_E_DATABASE, "the store thread cannot be started");
     }
     *out = t;
@@ -249,8 +406,5 @@ sb_store_thread_stop(sb_store_thread_t *t)
     pthread_cond_signal(&t->more);
     pthread_mutex_unlock(&t->lock);
     pthread_join(t->id, NULL);
-    pthread_cond_destroy(&t->more);
-    pthread_mutex_destroy(&t->lock);
-    t->magic = 0;
-    free(t);
+    thread_free(t);
 }

@@ -27,7 +27,7 @@ done(sb_job_t *job, bool committed)
     task_t *t = job->data;
 
     t->committed = committed;
-    t->order = ++order; /* only the store thread is here */
+    t->order = __atomic_add_fetch(&order, 1, __ATOMIC_SEQ_CST); /* threads of the store are here */
     sem_post(&handed_back);
 }
 
@@ -149,6 +149,70 @@ a_job_may_undo_itself(void **state)
     sb_store_thread_stop(th);
 }
 
+/* Among others: their writes are made once more without it, and are counted once. */
+static void
+undoing_takes_nothing_else_along(void **state)
+{
+    sb_store_thread_t *th = start(NULL);
+    task_t *tasks = sb_calloc(7 * sizeof(*tasks));
+    sem_t gate, entered;
+    int i;
+
+    sem_init(&gate, 0, 0);
+    sem_init(&entered, 0, 0);
+    tasks[0].gate = &gate;
+    tasks[0].entered = &entered;
+    submit(th, &tasks[0], true, 0);
+    sem_wait(&entered);
+    for (i = 1; i < 6; i++) {
+        snprintf(tasks[i].text, sizeof(tasks[i].text), "{\"username\":\"c%d\"}",
+                 i == 2 ? 0 : i); /* 2 is declined, having written nothing */
+        tasks[i].job = (sb_job_t){.run = i == 4 ? run_rollback_only : run_insert, .done = done, .writes = true, .data = &tasks[i]};
+        sb_store_thread_submit(th, &tasks[i].job);
+    }
+    submit(th, &tasks[6], false, 0);
+    sem_post(&gate);
+    wait_for(7);
+    for (i = 0; i < 6; i++)
+        assert_int_equal(tasks[i].committed, i != 2 && i != 4);
+    assert_int_equal(tasks[2].rc, SB_DECLINED);
+    assert_int_equal(tasks[6].seen, 4);
+    assert_int_equal(tasks[6].commits, 2); /* the default workspace's and the first write's */
+    sb_store_thread_stop(th);
+    free(tasks);
+}
+
+static int
+no_sync(void *conn, sb_err_t *err)
+{
+    return sb_err_set(err, SB_E_DATABASE, "cannot sync");
+}
+
+static void
+what_the_disk_did_not_take_is_no_success(void **state)
+{
+    sb_store_t *s = test_open(NULL);
+    struct sb_store_ops ops = *s->ops;
+    sb_store_thread_t *th = NULL;
+    task_t write = {0}, later = {0}, read = {0};
+    sb_err_t err = {0};
+
+    ops.sync = no_sync;
+    s->ops = &ops;
+    sem_init(&handed_back, 0, 0);
+    assert_int_equal(sb_store_thread_start(s, &th, &err), SB_OK);
+    submit(th, &write, true, 1);
+    wait_for(1);
+    assert_int_equal(write.rc, SB_OK);
+    assert_false(write.committed);
+    submit(th, &later, true, 2); /* refused before it runs */
+    submit(th, &read, false, 0);
+    wait_for(2);
+    assert_false(later.committed);
+    assert_int_equal(read.seen, 1);
+    sb_store_thread_stop(th);
+}
+
 static void
 stopping_finishes_the_queue(void **state)
 {
@@ -221,10 +285,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(queued_writes_share_a_commit),
-        cmocka_unit_test(a_job_may_undo_itself),
-        cmocka_unit_test(stopping_finishes_the_queue),
-        cmocka_unit_test(many_clients),
+        cmocka_unit_test(queued_writes_share_a_commit),     cmocka_unit_test(a_job_may_undo_itself),
+        cmocka_unit_test(undoing_takes_nothing_else_along), cmocka_unit_test(what_the_disk_did_not_take_is_no_success),
+        cmocka_unit_test(stopping_finishes_the_queue),      cmocka_unit_test(many_clients),
     };
 
     return cmocka_run_group_tests(tests, test_entities, NULL);

@@ -1,7 +1,8 @@
 /*
  * The embedded database: one file, one connection, write-ahead log.
  *
- * Durability: synchronous=FULL in WAL mode, so a commit is one sequential write and one fdatasync of the log, whatever it changed. Moving
+ * Durability: WAL mode, in which a commit is one sequential write of the log, whatever it changed, and sync() one fdatasync of it.
+ * synchronous=NORMAL: SQLite leaves commits to us, and itself syncs what order depends on (a fresh log's header, and checkpoints). Moving
  * the log into the database file (a checkpoint, two more syncs) is kept out of commits: SQLite's own trigger is off, sb_store_idle() does
  * it when it is quiet, or between two batches once the log is long. Only where nobody calls that, a log that has grown very long is moved
  * by a commit. (After a checkpoint has emptied the log, the next commit syncs its new header once more.)
@@ -180,6 +181,9 @@ close_connection(void *conn)
     for (i = 0; i < q->nslots; i++)
         sqlite3_finalize(q->slots[i].stmt);
     free(q->slots);
+    free(q->wal_path);
+    if (q->wal_fd >= 0)
+        close(q->wal_fd);
     if (q->db != NULL && sqlite3_close(q->db) != SQLITE_OK)
         sb_log(SB_LOG_ERR, "store: sqlite: close failed: %s", sqlite3_errmsg(q->db));
     free(q);
@@ -216,7 +220,7 @@ configure(sb_sqlite_t *q, sb_err_t *err)
     sqlite3_wal_hook(q->db, on_wal, q); /* also switches SQLite's own checkpoints off */
     return sb_sqlite_exec(
         q,
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;"
         "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF; PRAGMA journal_size_limit=67108864;",
         err);
 }
@@ -229,6 +233,8 @@ open_connection(const sb_store_config_t *cfg, void **conn, sb_err_t *err)
     int rc = cfg->in_memory ? SB_OK : make_file(cfg->path, err);
 
     q->persistent = !cfg->in_memory;
+    q->wal_path = cfg->in_memory ? NULL : sb_asprintf("%s-wal", cfg->path);
+    q->wal_fd = -1;
     if (rc == SB_OK && sqlite3_open_v2(cfg->in_memory ? ":memory:" : cfg->path, &q->db, flags, NULL) != SQLITE_OK)
         rc = sb_sqlite_fail(q, "open", err);
     if (rc == SB_OK)
@@ -261,15 +267,40 @@ checkpoint(sb_sqlite_t *q)
     q->wal_pages = 0; /* the next commit tells again */
 }
 
+/* The log exists once something was committed, and as long as the connection. Unlike the database file it has no locks that closing
+ * another descriptor of it would drop. */
+static void
+open_wal(sb_sqlite_t *q)
+{
+    int fd = open(q->wal_path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        sb_log(SB_LOG_ERR, "store: cannot open %s: %s", q->wal_path, strerror(errno));
+    __atomic_store_n(&q->wal_fd, fd, __ATOMIC_RELEASE);
+}
+
 static int
 commit(void *conn, sb_err_t *err)
 {
     sb_sqlite_t *q = conn;
     int rc = sb_sqlite_run(q, sb_sqlite_stmt_text(q, SB_SQL_COMMIT, 0, "COMMIT", err), "commit", err);
 
+    if (rc == SB_OK && q->persistent && q->wal_fd < 0)
+        open_wal(q);
     if (rc == SB_OK && q->wal_pages > CHECKPOINT_FORCED)
         checkpoint(q);
     return rc;
+}
+
+static int
+sync_log(void *conn, sb_err_t *err)
+{
+    sb_sqlite_t *q = conn;
+
+    if (!q->persistent || fdatasync(__atomic_load_n(&q->wal_fd, __ATOMIC_ACQUIRE)) == 0)
+        return SB_OK;
+    sb_log(SB_LOG_ERR, "store: cannot sync %s: %s", q->wal_path, strerror(errno));
+    return sb_err_set(err, SB_E_DATABASE, "cannot sync %s: %s", q->wal_path, strerror(errno));
 }
 
 static void
@@ -331,6 +362,7 @@ const struct sb_store_ops sb_store_sqlite = {
     .peek = sb_sqlite_peek,
     .begin = begin,
     .commit = commit,
+    .sync = sync_log,
     .rollback = rollback,
     .savepoint = savepoint,
     .release = release,

@@ -43,6 +43,8 @@ typedef struct sb_sqlite {
     size_t nslots, used;
     int wal_pages; /* in the write-ahead log after the last commit */
     bool persistent;
+    char *wal_path;
+    int wal_fd; /* to sync it by; -1: nothing was committed yet */
 } sb_sqlite_t;
 
 /* The statement of that key, prepared when it is new from what build(sql, arg) writes. NULL: *err is set. Parameters are unbound. */
