@@ -87,15 +87,28 @@ normal_path(sb_ctx_t *ctx)
     return (sb_str_t){out, sb_router_normalise_path(ctx->raw_path.data, ctx->raw_path.len, out)};
 }
 
+/* Where the port after the host of a target in absolute form ends: newer releases of nginx no longer remember it. */
+static const u_char *
+authority_end(const ngx_http_request_t *r)
+{
+    const u_char *p = r->host_end;
+
+    if (r->request_end == NULL || p >= r->request_end || *p != ':')
+        return p;
+    do
+        p++;
+    while (p < r->request_end && *p >= '0' && *p <= '9');
+    return p;
+}
+
 /* The host that is asked for, with its port. That of a target in absolute form beats the header (RFC 9112, 3.2.2). */
 static sb_str_t
 asked_host(ngx_http_request_t *r)
 {
     const ngx_table_elt_t *host = r->headers_in.host;
-    const u_char *end = r->port_end != NULL ? r->port_end : r->host_end;
 
     if (r->host_start != NULL && r->host_end != NULL)
-        return (sb_str_t){(char *)r->host_start, (size_t)(end - r->host_start)};
+        return (sb_str_t){(char *)r->host_start, (size_t)(authority_end(r) - r->host_start)};
     if (host != NULL)
         return (sb_str_t){(char *)host->value.data, host->value.len};
     return (sb_str_t){r->headers_in.server.data != NULL ? (char *)r->headers_in.server.data : "", r->headers_in.server.len};

@@ -212,7 +212,7 @@ postconfiguration(ngx_conf_t *cf)
 {
     ngx_stream_core_main_conf_t *cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
     sb_stream_main_conf_t *conf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_silverback_module);
-    const ngx_stream_ssl_conf_t *tls;
+    const ngx_stream_ssl_srv_conf_t *tls;
     const char *problem;
 
     if (conf->plain == NULL || conf->tls == NULL)

@@ -7,6 +7,10 @@
 #include <ngx_stream.h>
 #include <ngx_stream_ssl_module.h>
 
+#if nginx_version < 1025005 /* before servers of streams had names */
+typedef ngx_stream_ssl_conf_t ngx_stream_ssl_srv_conf_t;
+#endif
+
 typedef struct sb_stream_main_conf {
     void **plain, **tls; /* srv_conf of the servers that are templates of exchanges without and with TLS to the service */
     size_t proxy_size;   /* of the proxy module's server configuration */
