@@ -7,7 +7,7 @@ endif
 JOBS ?= $(shell nproc)
 VERSION := 0.1.0
 
-.PHONY: help deps build run test check bench soak docs source dist test-package install clean
+.PHONY: help deps build run test check bench soak docs source dist test-package test-release test-kubernetes install clean
 
 help:
 	@echo 'make deps      install the system packages it needs (sudo only if not root)'
@@ -20,6 +20,8 @@ help:
 	@echo 'make docs      write docs/reference anew from the code'"'"'s tables'
 	@echo 'make dist      a source archive and a Debian package of the commit, in dist/'
 	@echo 'make test-package   build the package in a fresh Debian, install, use, upgrade and purge it   RELEASE=bookworm'
+	@echo 'make test-release   build and test the working tree in a system of another Debian   RELEASE=trixie T=pattern'
+	@echo 'make test-kubernetes   render the chart, and check it and the manifests; needs Go'
 	@echo 'make install   install (DESTDIR, and PREFIX on the first build)'
 	@echo 'make clean     remove what was built'
 
@@ -72,6 +74,14 @@ dist: source
 test-package: source
 	@tools/deps package
 	@tools/test-package $(RELEASE)
+
+test-release:
+	@tools/deps package
+	@tools/test-release $(or $(RELEASE),trixie) $(T)
+
+test-kubernetes:
+	@tools/deps package
+	@/usr/bin/python3 tests/packaging/kubernetes.py
 
 install: build
 	@meson install -C $(BUILD) --no-rebuild --quiet $(if $(DESTDIR),--destdir $(DESTDIR))

@@ -10,6 +10,7 @@ unit=/$(dpkg-deb --fsys-tarfile "$deb" | tar -tf - | sed -n 's#^\./\(.*system/si
 # What needs the network; the rest runs on a loopback of its own, so that ports of the machine do not matter.
 if [ "${1:-}" != installed ]; then
     step "install"
+    apt-get -qq update > /tmp/install.log 2>&1 || fail "$(tail -n 20 /tmp/install.log)"
     apt-get -qq install -y --no-install-recommends "$deb" > /tmp/install.log 2>&1 || fail "$(tail -n 20 /tmp/install.log)"
     apt-get -qq install -y --no-install-recommends curl python3-httpbin gunicorn luarocks logrotate procps iproute2 systemd man-db \
         >> /tmp/install.log 2>&1 || fail "$(tail -n 20 /tmp/install.log)"
