@@ -436,11 +436,17 @@ addresses_of(const char *host)
 static void
 add_addresses_of(struct checked *c, size_t *cap, const sb_uuid_t *target, const char *host, uint16_t port)
 {
-    json_t *addresses = addresses_of(host), *ip;
+    json_t *addresses = addresses_of(host), *one;
     size_t i;
 
     json_object_set(c->names, host, addresses);
-    json_array_foreach(addresses, i, ip) add_address(c, cap, target, json_string_value(ip), port);
+    json_array_foreach(addresses, i, one)
+    {
+        const char *ip = sb_json_string(one, "ip");
+
+        if (ip != NULL)
+            add_address(c, cap, target, ip, (uint16_t)sb_json_int(one, "port", port));
+    }
 }
 
 static void

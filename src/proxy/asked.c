@@ -1,7 +1,8 @@
 /*
  * Control's questions to a worker, over the line of events.c: what only a worker knows.
  *
- *     {"ask":n,"resolve":[name …]}  →  {"answer":n,"resolve":{name: [address …] or text why not}}
+ *     {"ask":n,"resolve":[name …]}  →  {"answer":n,"resolve":{name: [address …] or text why not}}; an address is {"ip":text}, one of an
+ *                                      SRV record has "port" and "weight" as well
  *     {"ask":n,"dns":true}          →  {"answer":n,"dns":{"worker":{…},"stats":{…}}}
  *     {"ask":n,"cache":key}         →  {"answer":n,"cache":{"value":…}}, {} when nothing is cached
  *
@@ -36,12 +37,26 @@ end(struct asking *a, bool answer)
 static int
 by_text(const void *a, const void *b)
 {
-    return strcmp((*(const sb_addr_t *const *)a)->text, (*(const sb_addr_t *const *)b)->text);
+    const sb_addr_t *x = *(const sb_addr_t *const *)a, *y = *(const sb_addr_t *const *)b;
+    int c = strcmp(x->text, y->text);
+
+    return c != 0 ? c : (x->port > y->port) - (x->port < y->port);
 }
 
-/* The addresses as texts, in their order: servers turn them round with each answer, which is no news. */
+/* Records share their weight among the addresses of their targets; what is left of it is told, but never none. */
 static json_t *
-texts_of(const sb_addrs_t *addrs)
+describe(const sb_addr_t *a)
+{
+    uint32_t weight = a->weight / SB_ADDR_WEIGHT_UNIT;
+
+    if (a->port == 0)
+        return json_pack("{s:s}", "ip", a->text);
+    return json_pack("{s:s,s:i,s:I}", "ip", a->text, "port", a->port, "weight", (json_int_t)(weight != 0 ? weight : 1));
+}
+
+/* The addresses in order: servers turn them round with each answer, which is no news. */
+static json_t *
+list_of(const sb_addrs_t *addrs)
 {
     const sb_addr_t **sorted = sb_malloc((addrs->n + 1) * sizeof(*sorted));
     json_t *list = json_array();
@@ -50,7 +65,7 @@ texts_of(const sb_addrs_t *addrs)
         sorted[i] = &addrs->addr[i];
     qsort(sorted, addrs->n, sizeof(*sorted), by_text);
     for (uint32_t i = 0; i < addrs->n; i++)
-        json_array_append_new(list, json_string(sorted[i]->text));
+        json_array_append_new(list, describe(sorted[i]));
     free(sorted);
     return list;
 }
@@ -58,7 +73,7 @@ texts_of(const sb_addrs_t *addrs)
 static void
 note(struct asking *a, const char *name, const sb_addrs_t *addrs, const char *why)
 {
-    json_object_set_new(a->found, name, addrs != NULL ? texts_of(addrs) : json_string(why));
+    json_object_set_new(a->found, name, addrs != NULL ? list_of(addrs) : json_string(why));
     a->at++;
 }
 

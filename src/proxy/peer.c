@@ -30,26 +30,39 @@ set_address(sb_exchange_t *x, const sb_addr_t *addr, uint16_t port)
     x->name.len = ngx_sock_ntop(&x->addr.sa.any, x->addr.len, text, NGX_SOCKADDR_STRLEN, 1);
 }
 
-/* A name and the port of its SRV record, which is not the endpoint's. */
+/* A name and the port of its SRV record, which is not the endpoint's. port 0: none, and the name alone. A copy. */
 static sb_str_t
-host_with_port(const sb_exchange_t *x, const sb_endpoint_t *e, uint16_t port)
+host_with_port(const sb_exchange_t *x, sb_str_t name, uint16_t port)
 {
-    size_t len = e->host_only + sizeof(":65535");
-    char *text = ngx_pnalloc(x->r->pool, len);
+    size_t size = name.len + sizeof(":65535");
+    u_char *text = ngx_pnalloc(x->r->pool, size), *end;
 
     if (text == NULL)
-        return (sb_str_t){e->host_port.data, e->host_only};
-    len = (size_t)(ngx_snprintf((u_char *)text, len, "%*s:%ui", e->host_only, e->host_port.data, (ngx_uint_t)port) - (u_char *)text);
-    return (sb_str_t){text, len};
+        return name;
+    end = ngx_cpymem(text, name.data, name.len);
+    if (port != 0)
+        end = ngx_snprintf(end, size - name.len, ":%ui", (ngx_uint_t)port);
+    return (sb_str_t){(char *)text, (size_t)(end - text)};
 }
 
-/* The Host header by the rules: plugin, preserve_host, the upstream's host_header, the target. */
+/* The name that the SRV record of this try's address has, where the upstream wants it. len 0: none. */
+static sb_str_t
+srv_name(const sb_exchange_t *x)
+{
+    const char *name = x->ups != NULL && x->ups->use_srv_name ? x->addr.srv_name : NULL;
+
+    return name != NULL ? (sb_str_t){name, strlen(name)} : SB_STR("");
+}
+
+/* The Host header by the rules: plugin, preserve_host, the upstream's host_header, the SRV record's name, the target. */
 static sb_str_t
 host_header(const sb_exchange_t *x)
 {
     const sb_ctx_t *ctx = x->ctx;
     const sb_endpoint_t *e = x->endpoint;
     uint16_t port;
+    sb_str_t name;
+    bool usual;
 
     if (ctx->upstream_host.len != 0)
         return ctx->upstream_host;
@@ -58,9 +71,14 @@ host_header(const sb_exchange_t *x)
     if (x->ups != NULL && x->ups->host_header.len != 0)
         return x->ups->host_header;
     port = x->addr.port != 0 ? x->addr.port : e->port;
-    if (port == (x->tls ? 443 : 80))
-        return (sb_str_t){e->host_port.data, e->host_only};
-    return port == e->port ? e->host_port : host_with_port(x, e, port);
+    usual = port == (x->tls ? 443 : 80);
+    name = srv_name(x);
+    if (name.len != 0)
+        return host_with_port(x, name, usual ? 0 : port);
+    name = (sb_str_t){e->host_port.data, e->host_only};
+    if (usual)
+        return name;
+    return port == e->port ? e->host_port : host_with_port(x, name, port);
 }
 
 static void
@@ -70,20 +88,6 @@ drop_kpool(sb_exchange_t *x)
         sb_kpool_unref(x->kpool);
     x->kpool = NULL;
     x->kpool_own = false;
-}
-
-/* The upstream entity's certificate, unless the service has its own. */
-static sb_tls_cert_t *
-find_cert(const sb_exchange_t *x)
-{
-    const sb_service_t *s = x->ctx->service;
-    sb_tls_cert_t *c;
-
-    if (x->ups == NULL || !x->ups->has_cert || (s != NULL && s->tls_own.cert != NULL) || sb_model_begin(sb_worker.reader, NULL) != SB_OK)
-        return NULL;
-    c = sb_tls_cert_get(&x->ups->cert);
-    sb_model_end(sb_worker.reader);
-    return c;
 }
 
 /* Connections with TLS are shared by those who would verify, name the server and show a certificate alike; those that
@@ -128,7 +132,7 @@ find_kpool(sb_exchange_t *x)
     }
     if (x->tls) {
         sb_tls_cert_unref(x->cert);
-        x->cert = find_cert(x);
+        x->cert = sb_ups_cert(x->ups, x->ctx->service);
         key = kpool_key(x, buf, sizeof(buf));
         if (key.data == NULL || is_private(x))
             return;
@@ -231,10 +235,8 @@ prepare_target(sb_exchange_t *x)
 /* ---- one host ---- */
 
 static void
-use_addresses(sb_exchange_t *x, sb_addrs_t *addrs)
+use_address(sb_exchange_t *x, const sb_addr_t *addr)
 {
-    const sb_addr_t *addr = sb_addrs_next(addrs);
-
     set_address(x, addr, addr->port != 0 ? addr->port : x->endpoint->port);
     use_endpoint(x, x->endpoint);
 }
@@ -253,7 +255,7 @@ prepare_host(sb_exchange_t *x)
     }
     switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why)) {
     case SB_OK:
-        use_addresses(x, addrs);
+        use_address(x, sb_addrs_next(addrs));
         return NGX_OK;
     case SB_AGAIN:
         sb_resolver_start(e->host.data, e->host.len, &x->query);
@@ -274,7 +276,7 @@ on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
         if (rc == NGX_AGAIN)
             return;
     } else if (addrs != NULL)
-        use_addresses(x, addrs);
+        use_address(x, sb_addrs_next(addrs));
     else
         rc = fail_name(x, x->endpoint->host, why);
     x->ready(x, rc);
@@ -393,6 +395,18 @@ end_try(sb_exchange_t *x)
     x->ctx->balancer_end = ngx_current_msec;
 }
 
+static bool
+was_tried(const sb_addr_t *addr, const void *arg)
+{
+    const sb_exchange_t *x = arg;
+    in_port_t port = addr->port != 0 ? addr->port : x->endpoint->port;
+
+    for (const sb_try_t *t = &x->first; t != NULL; t = t->next)
+        if (t->port == port && t->ip.len == addr->text_len && ngx_memcmp(t->ip.data, addr->text, addr->text_len) == 0)
+            return true;
+    return false;
+}
+
 /* Another address of the host; the one that it had when the resolver has forgotten the name. */
 static void
 next_of_host(sb_exchange_t *x)
@@ -402,7 +416,7 @@ next_of_host(sb_exchange_t *x)
     sb_addrs_t *addrs;
 
     if (!e->literal && sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why) == SB_OK)
-        use_addresses(x, addrs);
+        use_address(x, sb_addrs_untried(addrs, was_tried, x));
 }
 
 /* Another address for another try. Names are taken from memory only: this cannot wait. */
@@ -471,15 +485,10 @@ judge(const sb_passive_t *p, const ngx_peer_connection_t *pc, ngx_uint_t state, 
 static void
 report_health(const sb_exchange_t *x, const ngx_peer_connection_t *pc, ngx_uint_t state)
 {
-    const sb_peer_t *p = &x->peers->items[x->picked];
-    const sb_passive_t *passive = &x->ups->passive;
     enum sb_health_kind kind;
 
-    if (!judge(passive, pc, state, x->r->upstream->headers_in.status_n, &kind))
-        return;
-    if (sb_health_report(&sb_worker.rt->health, &p->target->target, p->health_key, kind, &passive->limits))
-        ngx_log_error(NGX_LOG_WARN, x->r->connection->log, 0, "target %*s (%V) is %s by its traffic", p->target->host_port.len,
-                      p->target->host_port.data, &x->name, kind == SB_HEALTH_SUCCESS ? "healthy" : "unhealthy");
+    if (judge(&x->ups->passive, pc, state, x->r->upstream->headers_in.status_n, &kind))
+        sb_ups_report(x->ups, &x->peers->items[x->picked], kind, &x->name, x->r->connection->log);
 }
 
 /* Until the connection stood, and from its beginning until the answer's end. */

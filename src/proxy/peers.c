@@ -42,8 +42,8 @@ sb_peers_follow_health(const sb_ups_t *u, sb_peers_t *p)
         uint64_t bit = 1ull << (i % 64);
         bool down = sb_health_is_down(h, p->items[i].health_key);
 
-        total += p->items[i].target->weight;
-        available += down ? 0 : p->items[i].target->weight;
+        total += p->items[i].weight;
+        available += down ? 0 : p->items[i].weight;
         if (down != ((p->down[i / 64] & bit) != 0)) {
             p->down[i / 64] ^= bit;
             moved = true;
@@ -52,6 +52,15 @@ sb_peers_follow_health(const sb_ups_t *u, sb_peers_t *p)
     p->serves = total != 0 && (double)available / (double)total * 100 > u->threshold;
     if (moved)
         sb_balancer_set_down(p->balancer, p->down);
+}
+
+void
+sb_ups_report(const sb_ups_t *u, const sb_peer_t *p, enum sb_health_kind kind, const ngx_str_t *name, ngx_log_t *log)
+{
+    if (!u->passive.on || !sb_health_report(&sb_worker.rt->health, &p->target->target, p->health_key, kind, &u->passive.limits))
+        return;
+    ngx_log_error(NGX_LOG_WARN, log, 0, "target %*s (%V) is %s by its traffic", p->target->host_port.len, p->target->host_port.data, name,
+                  kind == SB_HEALTH_SUCCESS ? "healthy" : "unhealthy");
 }
 
 /* ---- a set ---- */
@@ -77,13 +86,14 @@ sb_peers_unref(sb_peers_t *p)
     free(p);
 }
 
+/* An SRV record's weight takes the place of its target's; `unit` is what one is when there are such records. */
 static void
-add_peer(sb_peers_t *p, sb_target_t *addresses, const sb_endpoint_t *e, const sb_addr_t *addr)
+add_peer(sb_peers_t *p, sb_target_t *addresses, const sb_endpoint_t *e, const sb_addr_t *addr, uint32_t unit)
 {
-    addresses[p->n] = (sb_target_t){.host = e->host, .ip = {addr->text, addr->text_len}, .port = port_of(e, addr), .weight = e->weight};
-    if (addr->srv_name != NULL && e->weight != 0)
-        addresses[p->n].weight = addr->weight != 0 ? addr->weight : 1;
-    p->items[p->n++] = (sb_peer_t){e, addr, health_key(e, addr)};
+    uint32_t weight = addr->port != 0 && e->weight != 0 ? addr->weight : e->weight * unit;
+
+    addresses[p->n] = (sb_target_t){.host = e->host, .ip = {addr->text, addr->text_len}, .port = port_of(e, addr), .weight = weight};
+    p->items[p->n++] = (sb_peer_t){e, addr, health_key(e, addr), weight};
 }
 
 static size_t
@@ -92,30 +102,93 @@ count_addresses(const sb_ups_t *u)
     size_t n = 0;
 
     for (size_t i = 0; i < u->n; i++)
-        n += u->targets[i].literal ? 1 : u->known[i] != NULL ? u->known[i]->n : 0;
+        n += u->targets[i].literal ? 1 : u->names[i].known != NULL ? u->names[i].known->n : 0;
     return n;
+}
+
+static bool
+has_srv_records(const sb_addrs_t *a)
+{
+    return a != NULL && a->addr[0].port != 0;
+}
+
+static uint32_t
+weight_unit(const sb_ups_t *u)
+{
+    for (size_t i = 0; i < u->n && u->n_names != 0; i++)
+        if (has_srv_records(u->names[i].known))
+            return SB_ADDR_WEIGHT_UNIT;
+    return 1;
 }
 
 static void
 fill(sb_peers_t *p, const sb_ups_t *u, sb_target_t *addresses)
 {
+    uint32_t unit = weight_unit(u);
+
     for (size_t i = 0; i < u->n; i++) {
         const sb_endpoint_t *e = &u->targets[i];
+        sb_addrs_t *known;
 
         if (e->literal) {
-            add_peer(p, addresses, e, &e->addr);
-        } else if (u->known[i] != NULL) {
-            p->held[p->n_held++] = sb_addrs_ref(u->known[i]);
-            for (uint32_t k = 0; k < u->known[i]->n; k++)
-                add_peer(p, addresses, e, &u->known[i]->addr[k]);
+            add_peer(p, addresses, e, &e->addr, unit);
+        } else if ((known = u->names[i].known) != NULL) {
+            p->held[p->n_held++] = sb_addrs_ref(known);
+            for (uint32_t k = 0; k < known->n; k++)
+                add_peer(p, addresses, e, &known->addr[k], unit);
         }
     }
 }
 
-static sb_balancer_t *
-make_balancer(const sb_ups_t *u, const sb_target_t *addresses, size_t n)
+/* ---- what stays ---- */
+
+struct place {
+    uint64_t key;
+    size_t index;
+};
+
+static int
+by_key(const void *a, const void *b)
 {
-    sb_balancer_conf_t conf = {.algorithm = u->algorithm.data, .slots = u->slots, .n_targets = u->n, .addresses = addresses, .n = n};
+    const struct place *x = a, *y = b;
+
+    return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : (x->index > y->index) - (x->index < y->index);
+}
+
+static struct place *
+places_of(const sb_peers_t *p)
+{
+    struct place *places = sb_malloc((p->n + 1) * sizeof(*places));
+
+    for (size_t i = 0; i < p->n; i++)
+        places[i] = (struct place){p->items[i].health_key, i};
+    qsort(places, p->n, sizeof(*places), by_key);
+    return places;
+}
+
+/* Which address of `before` each of p's is, -1: a new one; malloc'ed. One that is there twice is two. */
+static int *
+where_before(const sb_peers_t *p, const sb_peers_t *before)
+{
+    struct place *now = places_of(p), *then = places_of(before);
+    int *was = sb_malloc((p->n + 1) * sizeof(*was));
+    size_t k = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        while (k < before->n && then[k].key < now[i].key)
+            k++;
+        was[now[i].index] = k < before->n && then[k].key == now[i].key ? (int)then[k++].index : -1;
+    }
+    free(now);
+    free(then);
+    return was;
+}
+
+static sb_balancer_t *
+make_balancer(const sb_ups_t *u, const sb_target_t *addresses, size_t n, const sb_balancer_t *before, const int *was)
+{
+    sb_balancer_conf_t conf = {
+        .algorithm = u->algorithm.data, .slots = u->slots, .n_targets = u->n, .addresses = addresses, .n = n, .before = before, .was = was};
     sb_err_t err = {0};
     sb_balancer_t *b;
 
@@ -128,20 +201,25 @@ make_balancer(const sb_ups_t *u, const sb_target_t *addresses, size_t n)
     return b;
 }
 
+/* before: the set that this one takes the place of; NULL: none. */
 static sb_peers_t *
-make_peers(const sb_ups_t *u)
+make_peers(const sb_ups_t *u, const sb_peers_t *before)
 {
     sb_peers_t *p = sb_calloc(sizeof(*p));
     size_t n = count_addresses(u);
+    bool hand_on = before != NULL && sb_balancer_learns(before->balancer);
+    int *was;
     sb_target_t *addresses = sb_malloc((n + 1) * sizeof(*addresses));
 
     p->refs = 1;
     p->health_gen = UINT64_MAX;
     p->items = sb_malloc((n + 1) * sizeof(*p->items));
     p->down = sb_calloc((n / 64 + 1) * sizeof(*p->down));
-    p->held = u->names != 0 ? sb_malloc(u->names * sizeof(sb_addrs_t *)) : NULL;
+    p->held = u->n_names != 0 ? sb_malloc(u->n_names * sizeof(sb_addrs_t *)) : NULL;
     fill(p, u, addresses);
-    p->balancer = make_balancer(u, addresses, n);
+    was = hand_on ? where_before(p, before) : NULL;
+    p->balancer = make_balancer(u, addresses, n, hand_on ? before->balancer : NULL, was);
+    free(was);
     free(addresses);
     return p;
 }
@@ -175,86 +253,118 @@ same_addresses(const sb_addrs_t *a, const sb_addrs_t *b)
 }
 
 static bool
-learn(sb_ups_t *u, size_t i, sb_addrs_t *addrs)
+learn(sb_ups_name_t *name, sb_addrs_t *addrs)
 {
-    if (same_addresses(u->known[i], addrs))
+    if (same_addresses(name->known, addrs))
         return false;
-    sb_addrs_unref(u->known[i]);
-    u->known[i] = addrs != NULL ? sb_addrs_ref(addrs) : NULL;
+    sb_addrs_unref(name->known);
+    name->known = addrs != NULL ? sb_addrs_ref(addrs) : NULL;
     return true;
 }
 
+/* What is found is learnt here, and not with the next look: an answer may be of use only now (TTL 0). */
 static void
 on_resolved(sb_query_t *q, sb_addrs_t *addrs, const char *why)
 {
-    ((sb_ups_t *)q->data)->look_at = ngx_current_msec;
+    sb_ups_t *u = q->data;
+    sb_ups_name_t *name = ngx_queue_data(q, sb_ups_name_t, query);
+
+    name->why = addrs != NULL ? NULL : why;
+    name->failed_at = ngx_current_msec;
+    if (learn(name, addrs))
+        u->learnt = true;
 }
 
-/* What the resolver knows of all names now. True: something has changed. */
+/* A name that has to be asked for. True: who needs an address of it may wait. A failure holds for a moment, even when it must not be
+ * cached: those who have waited for it look here next, and are not to wait again. */
 static bool
+ask(const sb_endpoint_t *e, sb_ups_name_t *name, const char **why)
+{
+    if (name->why != NULL && ngx_current_msec - name->failed_at < LOOK_MS) {
+        *why = name->why;
+        return false;
+    }
+    if (!name->query.active)
+        sb_resolver_start(e->host.data, e->host.len, &name->query);
+    return name->known == NULL;
+}
+
+/* What the resolver knows of all names now. */
+static void
 look(sb_ups_t *u, const sb_endpoint_t **pending)
 {
     sb_addrs_t *addrs;
-    bool changed = false;
 
     u->why = NULL;
     u->look_at = ngx_current_msec + LOOK_MS;
     for (size_t i = 0; i < u->n; i++) {
         const sb_endpoint_t *e = &u->targets[i];
+        const char *why = NULL;
 
         if (e->literal)
             continue;
-        switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, &u->why)) {
+        switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, &why)) {
         case SB_OK:
-            changed |= learn(u, i, addrs);
+            u->learnt |= learn(&u->names[i], addrs);
             break;
         case SB_AGAIN:
-            if (!u->queries[i].active)
-                sb_resolver_start(e->host.data, e->host.len, &u->queries[i]);
-            *pending = u->known[i] == NULL ? e : *pending;
+            why = NULL;
+            if (ask(e, &u->names[i], &why))
+                *pending = e;
+            u->why = why != NULL ? why : u->why;
             break;
         default:
-            changed |= learn(u, i, NULL);
+            u->why = why;
+            u->learnt |= learn(&u->names[i], NULL);
         }
     }
-    return changed;
 }
 
 void
 sb_ups_names_start(sb_ups_t *u)
 {
     for (size_t i = 0; i < u->n; i++)
-        u->names += !u->targets[i].literal;
-    if (u->names == 0)
+        u->n_names += !u->targets[i].literal;
+    if (u->n_names == 0)
         return;
     u->look_at = ngx_current_msec;
-    u->known = sb_pool_alloc(u->pool, u->n * sizeof(sb_addrs_t *));
-    u->queries = sb_pool_alloc(u->pool, u->n * sizeof(*u->queries));
+    u->names = sb_pool_alloc(u->pool, u->n * sizeof(*u->names));
     for (size_t i = 0; i < u->n; i++) {
-        u->queries[i].done = on_resolved;
-        u->queries[i].data = u;
+        u->names[i].query.done = on_resolved;
+        u->names[i].query.data = u;
     }
 }
 
 void
 sb_ups_names_end(sb_ups_t *u)
 {
-    for (size_t i = 0; i < u->n && u->names != 0; i++) {
-        sb_resolver_cancel(&u->queries[i]);
-        sb_addrs_unref(u->known[i]);
+    for (size_t i = 0; i < u->n && u->n_names != 0; i++) {
+        sb_resolver_cancel(&u->names[i].query);
+        sb_addrs_unref(u->names[i].known);
     }
+}
+
+static void
+renew_peers(sb_ups_t *u)
+{
+    sb_peers_t *before = u->peers != NULL ? u->peers : u->before;
+
+    u->peers = make_peers(u, before);
+    u->before = NULL;
+    u->learnt = false;
+    sb_peers_unref(before);
 }
 
 sb_peers_t *
 sb_ups_peers(sb_ups_t *u, const sb_endpoint_t **pending)
 {
-    bool due = u->names != 0 && (u->peers == NULL || u->peers->n == 0 || (ngx_msec_int_t)(ngx_current_msec - u->look_at) >= 0);
+    bool due = u->n_names != 0 && (u->peers == NULL || u->peers->n == 0 || (ngx_msec_int_t)(ngx_current_msec - u->look_at) >= 0);
 
     *pending = NULL;
-    if ((due && look(u, pending)) || u->peers == NULL) {
-        sb_peers_unref(u->peers);
-        u->peers = make_peers(u);
-    }
+    if (due)
+        look(u, pending);
+    if (u->learnt || u->peers == NULL)
+        renew_peers(u);
     sb_peers_follow_health(u, u->peers);
     return u->peers;
 }

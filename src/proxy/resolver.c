@@ -91,6 +91,21 @@ sb_addrs_next(sb_addrs_t *a)
     return &a->addr[a->n == 1 ? 0 : a->turn++ % a->n];
 }
 
+const sb_addr_t *
+sb_addrs_untried(sb_addrs_t *a, bool (*was_tried)(const sb_addr_t *addr, const void *arg), const void *arg)
+{
+    const sb_addr_t *next = sb_addrs_next(a);
+    uint32_t at = (uint32_t)(next - a->addr);
+
+    for (uint32_t i = 0; i < a->n; i++) {
+        const sb_addr_t *addr = &a->addr[(at + i) % a->n];
+
+        if (!was_tried(addr, arg))
+            return addr;
+    }
+    return next;
+}
+
 /* ---------- the table ---------- */
 
 static inline unsigned char

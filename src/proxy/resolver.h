@@ -41,6 +41,8 @@ sb_addrs_t *sb_addrs_ref(sb_addrs_t *a);
 void sb_addrs_unref(sb_addrs_t *a); /* NULL is fine */
 /* The next address in turn, so that callers spread over all of them, by weight. Any n calls in a row of equal weights give all n. */
 const sb_addr_t *sb_addrs_next(sb_addrs_t *a);
+/* The same for another try: one that was not tried yet, while there is any. */
+const sb_addr_t *sb_addrs_untried(sb_addrs_t *a, bool (*was_tried)(const sb_addr_t *addr, const void *arg), const void *arg);
 
 /* A lookup under way. Embed it in what waits; the resolver keeps only a link to it. */
 typedef struct sb_query sb_query_t;

@@ -8,6 +8,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+/* What weight 1 of an SRV record is, so that it can be divided among the addresses of the record's target. */
+#define SB_ADDR_WEIGHT_UNIT 240
+
 typedef struct sb_addr {
     union {
         struct sockaddr any;
@@ -16,7 +19,7 @@ typedef struct sb_addr {
     } sa;                 /* port 0: see port */
     socklen_t len;        /* of the member in use */
     uint16_t port;        /* of an SRV record; 0: the caller knows it */
-    uint32_t weight;      /* of an SRV record, divided among the addresses of its target; else 1. Only ratios mean anything */
+    uint32_t weight;      /* with port: of the SRV record, in SB_ADDR_WEIGHT_UNITs, divided among the addresses of its target; else 1 */
     const char *srv_name; /* the SRV record's target, as long as the sb_addrs_t lives; NULL: no SRV record */
     uint8_t text_len;
     char text[INET6_ADDRSTRLEN]; /* "192.0.2.1", "2001:db8::1" without brackets; NUL-terminated */

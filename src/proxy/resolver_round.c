@@ -15,9 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DEPTH   8   /* of names that lead to names */
-#define MAX_PARTS   256 /* of one SRV answer; more are not used */
-#define WEIGHT_UNIT 240 /* of a record with weight 1, so that it can be divided among the addresses of its target */
+#define MAX_DEPTH 8   /* of names that lead to names */
+#define MAX_PARTS 256 /* of one SRV answer; more are not used */
 
 struct sb_dns_part {
     sb_dns_srv_t srv;
@@ -122,7 +121,7 @@ add_part(sb_addrs_t *to, uint32_t at, const struct sb_dns_part *p, bool srv, cha
         }
         a->port = p->srv.port;
         a->srv_name = names;
-        a->weight = weight * WEIGHT_UNIT / p->addrs->n;
+        a->weight = weight * SB_ADDR_WEIGHT_UNIT / p->addrs->n;
         a->weight += a->weight == 0;
     }
     return names + len;

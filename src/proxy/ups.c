@@ -98,6 +98,7 @@ sb_ups_unref(sb_ups_t *u)
         return;
     sb_table_remove(&upstreams, &u->node);
     sb_peers_unref(u->peers);
+    sb_peers_unref(u->before);
     sb_ups_names_end(u);
     for (size_t i = 0; i < u->n; i++)
         sb_endpoint_clear(&u->targets[i]);
@@ -105,11 +106,13 @@ sb_ups_unref(sb_ups_t *u)
     sb_pool_free(u->pool);
 }
 
+/* Stale objects stay in the table, so that what takes their place finds them. */
 static void
 forget_node(sb_node_t *node, void *arg)
 {
-    ((sb_ups_t *)node)->stale = true;
-    sb_table_remove(&upstreams, node);
+    sb_ups_t *u = (sb_ups_t *)node;
+
+    u->stale = u->all_changed = true;
 }
 
 void
@@ -136,7 +139,6 @@ is_changed(const sb_ups_t *u, const sb_uuid_t *target)
     return false;
 }
 
-/* It stays in the table, so that what takes its place finds it. */
 void
 sb_ups_target_changed(const sb_uuid_t *id, const sb_uuid_t *target)
 {
@@ -225,6 +227,8 @@ read_targets(sb_ups_t *u, const sb_ups_t *old)
 {
     struct targets t = {.pool = u->pool, .upstream = &u->node.id};
 
+    if (old != NULL && old->all_changed)
+        old = NULL;
     if (old == NULL)
         sb_model_children(sb_worker.reader, sb_worker.targets, "upstream", &u->node.id, add_target, &t);
     else
@@ -298,6 +302,15 @@ read_passive(sb_passive_t *p, const json_t *checks)
     read_statuses(p->unhealthy, json_object_get(bad, "http_statuses"));
 }
 
+/* The set of addresses of what is replaced, if it had one; a reference. */
+static sb_peers_t *
+take_peers(const sb_ups_t *old)
+{
+    sb_peers_t *peers = old == NULL ? NULL : old->peers != NULL ? old->peers : old->before;
+
+    return peers != NULL ? sb_peers_ref(peers) : NULL;
+}
+
 static sb_ups_t *
 make_ups(const sb_row_t *row, const json_t *json, const sb_ups_t *old)
 {
@@ -319,6 +332,8 @@ make_ups(const sb_row_t *row, const json_t *json, const sb_ups_t *old)
     u->threshold = json_number_value(json_object_get(checks, "threshold"));
     read_passive(&u->passive, checks);
     u->has_cert = cert != NULL && sb_uuid_parse(cert, strlen(cert), &u->cert);
+    u->use_srv_name = sb_json_bool(json, "use_srv_name", false);
+    u->before = take_peers(old);
     read_targets(u, old);
     sb_cache_bytes += sb_pool_bytes(pool);
     sb_table_add(&upstreams, &u->node);
@@ -364,4 +379,16 @@ sb_ups_find_kept(const sb_uuid_t *ws, sb_str_t name)
         *at = sb_ups_ref(u);
     }
     return u;
+}
+
+sb_tls_cert_t *
+sb_ups_cert(const sb_ups_t *u, const sb_service_t *s)
+{
+    sb_tls_cert_t *c;
+
+    if (u == NULL || !u->has_cert || (s != NULL && s->tls_own.cert != NULL) || sb_model_begin(sb_worker.reader, NULL) != SB_OK)
+        return NULL;
+    c = sb_tls_cert_get(&u->cert);
+    sb_model_end(sb_worker.reader);
+    return c;
 }

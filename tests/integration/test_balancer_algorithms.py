@@ -187,6 +187,122 @@ def test_latency(gateway, echo_servers):
     assert 1 <= n[b.port] < 10
 
 
+def test_connections_are_counted_over_edits(gateway, echo_servers):
+    """Requests that hang keep others away from their server, whatever is edited meanwhile, until they end."""
+    a, b, c = (echo_servers() for _ in range(3))
+    gw = gateway(nginx_worker_processes=1)
+    upstream(gw, "least", {f"127.0.0.1:{s.port}": 100 for s in (a, b)}, algorithm="least-connections")
+    route_to(gw, "http://least")
+    release = threading.Event()
+    original = a.RequestHandlerClass
+
+    class Hanging(original):
+        def respond(self, query, seen):
+            if "hang" in query:
+                release.wait(60)
+            super().respond(query, seen)
+
+    for server in (a, b, c):
+        server.RequestHandlerClass = Hanging
+    hung = []
+    threads = []
+
+    def hang(n):
+        for _ in range(n):
+            threads.append(threading.Thread(target=lambda: hung.append(port(gw, "/s?hang=1"))))
+            threads[-1].start()
+        wait_for(lambda: len(threads) == sum("hang" in r["query"] for s in (a, b, c) for r in s.requests), "the hanging requests to arrive")
+
+    try:
+        hang(1)
+        busy, free = (a, b) if a.requests else (b, a)
+        for edit in ("/upstreams/least", f"/upstreams/least/targets/127.0.0.1:{busy.port}", f"/upstreams/least/targets/127.0.0.1:{free.port}"):
+            assert gw.admin.patch(edit, json={"tags": ["edited"]}).status_code == 200
+            assert {port(gw) for _ in range(6)} == {free.port}
+        create(gw, "/upstreams/least/targets", target=f"127.0.0.1:{c.port}", weight=100)
+        assert {port(gw) for _ in range(12)} == {free.port, c.port}
+        hang(2)
+        assert gw.admin.patch("/upstreams/least", json={"tags": ["again"]}).status_code == 200
+        assert {port(gw) for _ in range(12)} == {a.port, b.port, c.port}, "one each"
+    finally:
+        release.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(hung) == sorted([a.port, b.port, c.port])
+
+
+def test_latencies_are_known_over_edits(gateway, echo_servers):
+    a, b = echo_servers(), echo_servers()
+    gw = gateway(nginx_worker_processes=1)
+    upstream(gw, "fast", {f"127.0.0.1:{a.port}": 100, f"127.0.0.1:{b.port}": 100}, algorithm="latency")
+    route_to(gw, "http://fast")
+    original = b.RequestHandlerClass
+
+    class Slow(original):
+        def respond(self, query, seen):
+            time.sleep(0.5)
+            super().respond(query, seen)
+
+    b.RequestHandlerClass = Slow
+    assert collections.Counter(port(gw) for _ in range(10))[b.port] == 1, "found out with one request"
+    for i in range(6):
+        assert gw.admin.patch("/upstreams/fast", json={"tags": [f"t{i}"]}).status_code == 200
+        assert port(gw) == a.port
+        assert gw.admin.patch(f"/upstreams/fast/targets/127.0.0.1:{b.port}", json={"tags": [f"t{i}"]}).status_code == 200
+        assert port(gw) == a.port
+
+
+def test_names_of_srv_records(gateway, ports, echo_server):
+    """With use_srv_name they become the Host header, port and all; before them come host_header and preserve_host."""
+    with DnsServer({("srv.test", "SRV"): [(f"1 1 {echo_server.port} one.test", 60)], ("one.test", "A"): [("127.0.0.1", 60)]}) as dns:
+        gw = gateway(dns_resolver=f"127.0.0.1:{dns.port}", dns_order="SRV,A")
+        upstream(gw, "named", {f"srv.test:{ports.take()}": 100})
+        _, route = route_to(gw, "http://named")
+
+        def host(**change):
+            if change:
+                assert gw.admin.patch("/upstreams/named", json=change).status_code == 200
+            return gw.proxy.get("/s", headers={"Host": "client.test"}).json()["headers"]["host"]
+        assert host() == f"srv.test:{echo_server.port}"
+        assert host(use_srv_name=True) == f"one.test:{echo_server.port}"
+        assert host(host_header="virtual.test") == "virtual.test"
+        assert host(host_header=None) == f"one.test:{echo_server.port}"
+        assert gw.admin.patch(f"/routes/{route['id']}", json={"preserve_host": True}).status_code == 200
+        assert host() == "client.test"
+
+
+def test_weights_of_srv_records_among_others(gateway, ports, echo_servers):
+    """A record's weight takes the place of its target's, and is of the same measure as the other targets'."""
+    a, b, c = (echo_servers() for _ in range(3))
+    with DnsServer({("srv.test", "SRV"): [(f"1 20 {a.port} one.test", 60), (f"1 0 {b.port} one.test", 60)],
+                    ("one.test", "A"): [("127.0.0.1", 60)]}) as dns:
+        gw = gateway(nginx_worker_processes=1, dns_resolver=f"127.0.0.1:{dns.port}", dns_order="SRV,A")
+        upstream(gw, "mixed", {f"srv.test:{ports.take()}": 7, f"127.0.0.1:{c.port}": 19})
+        route_to(gw, "http://mixed")
+        wait_for(lambda: port(gw) == a.port, "the name to be known")
+        before = [len(s.requests) for s in (a, b, c)]
+        for _ in range(40):
+            port(gw)
+        assert [len(s.requests) - n for s, n in zip((a, b, c), before)] == [20, 1, 19]
+
+
+def test_names_that_must_not_be_cached(gateway, echo_server):
+    """TTL 0, and failures for no time at all: requests have their answer, by addresses that follow the name."""
+    with DnsServer({("now.test", "A"): [("127.0.0.1", 0)], ("never.test", "A"): 2}) as dns:
+        gw = gateway(nginx_worker_processes=1, dns_resolver=f"127.0.0.1:{dns.port}", dns_order="A", dns_error_ttl=0, dns_not_found_ttl=0)
+        upstream(gw, "now", {f"now.test:{echo_server.port}": 100})
+        upstream(gw, "never", {"never.test:80": 100, "unheard.test:80": 100})
+        route_to(gw, "http://now", "/now")
+        route_to(gw, "http://never", "/never")
+        for _ in range(5):
+            assert port(gw, "/now") == echo_server.port
+            assert gw.proxy.get("/never", timeout=20).status_code in (500, 503)
+        dns.table[("never.test", "A")] = [("127.0.0.1", 0)]
+        dns.table[("now.test", "A")] = 3
+        wait_for(lambda: gw.proxy.get("/never").status_code == 502, "the name to be known: nobody listens there")
+        wait_for(lambda: gw.proxy.get("/now").status_code == 503, "the name to be gone")
+
+
 def test_algorithm_changes_at_once(gateway, echo_servers):
     a, b = echo_servers(), echo_servers()
     gw = gateway()

@@ -1,10 +1,12 @@
 """Where exchanges go: targets, retries, timeouts, kept connections, TLS to services."""
 import collections
+import http.client
 import re
 import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -201,6 +203,60 @@ def test_names_with_several_addresses(gateway, echo_server, workdir, ports):
         answer = gw.proxy.get("/s")
         assert answer.status_code == 200
         assert answer.json()["headers"]["host"] == f"two.example:{echo_server.port}"
+
+
+class Hangup(threading.Thread):
+    """Takes requests and closes the connection a moment later, without an answer."""
+
+    def __init__(self, host, port):
+        super().__init__(daemon=True)
+        self.server = socket.create_server((host, port))
+        self.connections = 0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        with client:
+            client.recv(65536)
+            time.sleep(0.01)
+
+    def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+
+
+def test_a_retry_goes_to_another_address_of_the_host(gateway, echo_server, workdir):
+    """Also when others take turns on the same addresses meanwhile. The log names the addresses in their order."""
+    hosts = workdir / "hosts"
+    hosts.write_text("127.0.0.1 two.example\n127.0.0.9 two.example\n")
+    gw = gateway(nginx_worker_processes=1, dns_hostsfile=str(hosts), nginx_http_log_format="tries 'T $upstream_addr'",
+                 proxy_access_log="logs/tries.log tries")
+    route_to(gw, f"http://two.example:{echo_server.port}", service={"retries": 1})
+    closing, statuses = Hangup("127.0.0.9", echo_server.port), []
+
+    def client():
+        connection = http.client.HTTPConnection("127.0.0.1", gw.proxy_port, timeout=60)
+        for _ in range(20):
+            connection.request("GET", "/s")
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    clients = [threading.Thread(target=client) for _ in range(6)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join()
+    closing.close()
+    assert statuses == [200] * 120 and closing.connections >= 30
+    gw.wait_log(rf"(?m)^T 127\.0\.0\.9:{echo_server.port}, 127\.0\.0\.1:{echo_server.port}$", name="tries")
 
 
 # ---- TLS to services ----

@@ -10,6 +10,7 @@ import pytest
 from proxy_support import create, upstream
 from stream_support import TcpEcho, UdpEcho, ask, ask_tls, ask_udp, connect, connect_tls, say
 from support import wait_for
+from test_admin_health import by_target
 from test_client_certificates import certificate
 
 
@@ -157,6 +158,57 @@ def test_balancing_around_a_dead_target(node, echoes, ports):
     assert set(seen) == {"a:hi", "b:hi"}
     node.gw.allow_log("connect\\(\\) failed")
     assert a.connections >= 6 and b.connections >= 6
+
+
+def test_failed_connections_make_a_target_unhealthy(node, echoes, ports):
+    """By tcp_failures in a row; it is not tried any more. A connection that stands ends the failures before it."""
+    a, number = echoes("a"), ports.take()
+    good, bad = f"127.0.0.1:{a.port}", f"127.0.0.1:{number}"
+    upstream(node.gw, "pool", {good: 100, bad: 100}, healthchecks={"passive": {"unhealthy": {"tcp_failures": 3}}})
+    node.route(node.service(1, host="pool"), destinations=[{"port": node.tcp}])
+
+    def health():
+        return by_target(node.gw)[bad]
+    wait_for(lambda: ask(node.tcp) == "a:hi" and len(re.findall(r"connect\(\) failed", node.gw.log())) == 2, "two failures")
+    assert health() == "HEALTHY"
+    back = TcpEcho(number, "back")
+    wait_for(lambda: ask(node.tcp) == "back:hi", "the target to be there")
+    back.close()
+    wait_for(lambda: ask(node.tcp) == "a:hi" and len(re.findall(r"connect\(\) failed", node.gw.log())) == 4, "two more")
+    assert health() == "HEALTHY", "they do not add up"
+    wait_for(lambda: ask(node.tcp) == "a:hi" and health() == "UNHEALTHY", "the third in a row")
+    for _ in range(8):
+        assert ask(node.tcp) == "a:hi"
+    assert len(re.findall(r"connect\(\) failed", node.gw.log())) == 5
+
+
+def test_datagrams_without_an_answer_make_a_target_unhealthy(node, echoes, ports):
+    a = echoes("a", kind=UdpEcho)
+    bad = f"127.0.0.1:{ports.take()}"
+    upstream(node.gw, "pool", {f"127.0.0.1:{a.port}": 100, bad: 100},
+             healthchecks={"passive": {"unhealthy": {"tcp_failures": 1, "timeouts": 1}}})
+    node.route(node.service(1, host="pool", protocol="udp", read_timeout=300), protocols=["udp"], destinations=[{"port": node.udp}])
+
+    def is_out():
+        try:
+            ask_udp(node.udp, timeout=0.5)
+        except OSError:
+            pass
+        return by_target(node.gw)[bad] == "UNHEALTHY"
+    wait_for(is_out, "the target without a server to be unhealthy")
+    assert by_target(node.gw)[f"127.0.0.1:{a.port}"] == "HEALTHY"
+    for _ in range(4):
+        assert ask_udp(node.udp) == "a:hi"
+
+
+def test_a_retry_goes_to_another_address_of_the_host(gateway, ports, workdir):
+    hosts = workdir / "hosts"
+    hosts.write_text("127.0.0.9 three.example\n127.0.0.8 three.example\n127.0.0.1 three.example\n")
+    node = Node(gateway, ports, dns_hostsfile=str(hosts), nginx_worker_processes=1)
+    server = TcpEcho(ports.take(), "a")
+    node.route(node.service(server.port, host="three.example", retries=2), destinations=[{"port": node.tcp}])
+    assert [ask(node.tcp) for _ in range(7)] == ["a:hi"] * 7
+    server.close()
 
 
 def test_no_retries(node, ports):
@@ -307,6 +359,13 @@ def test_tls_to_the_service(node, echoes, workdir):
     node.change(f"/services/{service['id']}", client_certificate={"id": shown["id"]})
     assert ask(node.tcp) == "tls:hi"
     assert server.shown[-1]["subject"] == ((("commonName", "gateway"),),)
+    of_upstream = create(node.gw, "/certificates", **dict(zip(("cert", "key"), (p.read_text() for p in certificate(workdir, "pool", "ca")))))
+    node.change("/upstreams/service.pool", client_certificate={"id": of_upstream["id"]})
+    assert ask(node.tcp) == "tls:hi"
+    assert server.shown[-1]["subject"] == ((("commonName", "gateway"),),), "the service's own comes first"
+    node.change(f"/services/{service['id']}", client_certificate=None)
+    assert ask(node.tcp) == "tls:hi"
+    assert server.shown[-1]["subject"] == ((("commonName", "pool"),),)
     node.change("/upstreams/service.pool", host_header="other.test")
     assert ask(node.tcp) == "", "another name than the certificate's"
 

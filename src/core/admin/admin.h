@@ -34,7 +34,7 @@ typedef struct sb_admin_response {
     sb_admin_header_t *headers; /* Content-Type, Allow, CORS …; not Server, Content-Length, latency */
     size_t n_headers;
     /* Set instead of all the others: the endpoint needs what only a proxy worker knows, and is to be called again with `told`.
-     *   {"resolve": [host name …]}  →  {"resolve": {name: [address …], or text why not}}
+     *   {"resolve": [host name …]}  →  {"resolve": {name: [{"ip", of SRV records "port" and "weight" as well} …], or text why not}}
      *   {"dns": true}               →  {"dns": {"worker": {"id": n, "count": n}, "stats": {name: {…}}}}
      *   {"cache": key}              →  {"cache": {"value": any}}, or {} when nothing is cached
      * told is {} when no worker answers. */

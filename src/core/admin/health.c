@@ -59,7 +59,7 @@ static json_t *
 describe(sb_admin_call_t *c, const json_t *row)
 {
     json_t *list, *one, *out, *addresses = json_array();
-    json_int_t weight = sb_json_int(row, "weight", 100), available = 0;
+    json_int_t node_weight = sb_json_int(row, "weight", 100), total = 0, available = 0;
     const char *dns = "unknown";
     sb_uuid_t id;
     uint16_t port = 0;
@@ -68,24 +68,28 @@ describe(sb_admin_call_t *c, const json_t *row)
 
     sb_uuid_parse(sb_json_string(row, "id"), SB_UUID_TEXT, &id);
     if (host != NULL && sb_target_is_ip(host))
-        list = json_pack("[s]", host);
+        list = json_pack("[{s:s}]", "ip", host);
     else
         list = json_incref(json_object_get(json_object_get(c->req->told, "resolve"), host != NULL ? host : ""));
     json_array_foreach(list, i, one)
     {
-        const char *ip = json_string_value(one);
-        bool down = sb_health_is_down(c->admin->host.health, sb_health_key_of(&id, ip, port));
+        const char *ip = sb_json_string(one, "ip");
+        uint16_t at = (uint16_t)sb_json_int(one, "port", port);
+        json_int_t weight = node_weight != 0 ? sb_json_int(one, "weight", node_weight) : 0;
+        bool down;
 
-        dns = strchr(ip, ':') != NULL ? "AAAA" : "A";
+        if (ip == NULL)
+            continue;
+        down = sb_health_is_down(c->admin->host.health, sb_health_key_of(&id, ip, at));
+        dns = json_object_get(one, "port") != NULL ? "SRV" : strchr(ip, ':') != NULL ? "AAAA" : "A";
+        total += weight;
         available += down ? 0 : weight;
-        json_array_append_new(addresses, address_of(ip, port, weight, down));
+        json_array_append_new(addresses, address_of(ip, at, weight, down));
     }
     if (json_is_string(list))
         dns = json_string_value(list);
-    weight *= (json_int_t)json_array_size(addresses);
-    out = json_pack("{s:s?,s:i,s:s,s:I,s:o,s:{s:I,s:I,s:I}}", "host", host, "port", port, "dns", dns, "nodeWeight",
-                    sb_json_int(row, "weight", 100), "addresses", addresses, "weight", "total", weight, "available", available,
-                    "unavailable", weight - available);
+    out = json_pack("{s:s?,s:i,s:s,s:I,s:o,s:{s:I,s:I,s:I}}", "host", host, "port", port, "dns", dns, "nodeWeight", node_weight,
+                    "addresses", addresses, "weight", "total", total, "available", available, "unavailable", total - available);
     json_decref(list);
     free(host);
     return out;

@@ -31,6 +31,7 @@ int
 sb_balancer_new(const sb_balancer_conf_t *conf, sb_balancer_t **out, sb_err_t *err)
 {
     const struct algorithm *a = find_algorithm(conf->algorithm);
+    sb_balancer_conf_t own = *conf;
     sb_balancer_t *b;
 
     *out = NULL;
@@ -42,7 +43,9 @@ sb_balancer_new(const sb_balancer_conf_t *conf, sb_balancer_t **out, sb_err_t *e
     b->magic = BALANCER_MAGIC;
     b->algorithm = a;
     b->n = conf->n;
-    b->state = a->start(conf);
+    if (own.before != NULL && own.before->algorithm != a)
+        own.before = NULL;
+    b->state = a->start(&own);
     *out = b;
     return SB_OK;
 }
@@ -70,6 +73,13 @@ sb_balancer_hashes(const sb_balancer_t *b)
 {
     SB_CHECK_MAGIC(b, BALANCER_MAGIC);
     return b->algorithm->hashes;
+}
+
+bool
+sb_balancer_learns(const sb_balancer_t *b)
+{
+    SB_CHECK_MAGIC(b, BALANCER_MAGIC);
+    return b->algorithm->done != NULL;
 }
 
 void

@@ -24,6 +24,10 @@ typedef struct sb_balancer_conf {
     size_t n_targets;      /* how many targets the addresses are of; 0: one per address */
     const sb_target_t *addresses;
     size_t n;
+    /* The balancer that this one takes the place of (NULL: none): what it has learnt of addresses goes on here, if it has the same
+     * algorithm, and so do picks of it that end later. It may be used further, and freed at any time. */
+    const sb_balancer_t *before;
+    const int *was; /* with before: n places, by address which one of before's it is, no one twice; -1: none of them */
 } sb_balancer_conf_t;
 
 /* "host:port" of a target entity; default port 8000; IPv6 in brackets. SB_DECLINED when malformed. */
@@ -42,6 +46,8 @@ void sb_balancer_free(sb_balancer_t *b);
 size_t sb_balancer_count(const sb_balancer_t *b);
 /* Whether picks depend on `hash`, which then has to be worked out. */
 bool sb_balancer_hashes(const sb_balancer_t *b);
+/* Whether picks depend on how earlier ones ended, so that a balancer in its place should be told of it (`before`). */
+bool sb_balancer_learns(const sb_balancer_t *b);
 /* Which addresses are not to be picked: a bitmap of n bits, read now and in full. Costs O(n). */
 void sb_balancer_set_down(sb_balancer_t *b, const uint64_t *down);
 /* The index of an address; `tried` is a bitmap of n bits of addresses that this request has tried (may be NULL), which are avoided while an

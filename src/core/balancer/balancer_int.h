@@ -8,7 +8,8 @@
 
 struct algorithm {
     const char *name;
-    /* MUST. The algorithm's state for conf's addresses, all of them up; never NULL. Keeps nothing of conf. */
+    /* MUST. The algorithm's state for conf's addresses, all of them up; never NULL. Keeps nothing of conf. conf->before is NULL or of this
+     * algorithm. */
     void *(*start)(const sb_balancer_conf_t *conf);
     /* MUST. Frees it. */
     void (*end)(void *state);

@@ -9,6 +9,9 @@
  * ln(average) + last / DECAY - ln(weight), which only moves with an answer.
  *
  * Equal ranks: the one picked longest ago, in the beginning at random.
+ *
+ * What is learnt of an address (struct load) is shared, by reference, between the balancers that have had it one after the other: picks of
+ * an older one, whose exchanges go on, count in the newest too, which is its owner.
  */
 #include "core/balancer/balancer_int.h"
 
@@ -21,14 +24,21 @@
 #define FAILED_MS 1000.0 /* what a failed try is taken for */
 #define NOWHERE   SIZE_MAX
 
+struct load {
+    uint32_t refs; /* entries */
+    uint32_t connections;
+    double average; /* ms; 0: no answer yet */
+    uint64_t last_ms;
+    struct ranks *owner; /* NULL: it has ended */
+    int index;           /* the owner's */
+};
+
 struct entry {
     double rank;
     uint64_t turn; /* when it was picked last */
     uint32_t weight;
-    uint32_t connections;
-    double average; /* ms; 0: no answer yet */
-    uint64_t last_ms;
     size_t place; /* in the heap, or NOWHERE */
+    struct load *load;
 };
 
 struct ranks {
@@ -103,9 +113,8 @@ pop(struct ranks *r)
     return index;
 }
 
-/* The entry's rank may have moved. */
 static void
-settle(struct ranks *r, int index)
+put_right(struct ranks *r, int index)
 {
     struct entry *e = &r->entries[index];
 
@@ -116,21 +125,34 @@ settle(struct ranks *r, int index)
     sift_down(r, e->place);
 }
 
+/* The entry's rank may have moved, here and in the balancer that has the address now. */
+static void
+settle(struct ranks *r, int index)
+{
+    const struct load *load = r->entries[index].load;
+
+    put_right(r, index);
+    if (load->owner != r && load->owner != NULL)
+        put_right(load->owner, load->index);
+}
+
 /* ---- ranks ---- */
 
 static double
 by_connections(const struct entry *e)
 {
-    return ((double)e->connections + 1) / (double)e->weight;
+    return ((double)e->load->connections + 1) / (double)e->weight;
 }
 
 static double
 by_latency(const struct entry *e)
 {
+    const struct load *l = e->load;
+
     /* Nothing known yet: one request finds out, and is not followed by others meanwhile while there is a choice. */
-    if (e->average == 0)
-        return e->connections == 0 ? -DBL_MAX : DBL_MAX;
-    return log(e->average) + (double)e->last_ms / DECAY_MS - log((double)e->weight);
+    if (l->average == 0)
+        return l->connections == 0 ? -DBL_MAX : DBL_MAX;
+    return log(l->average) + (double)l->last_ms / DECAY_MS - log((double)e->weight);
 }
 
 /* ---- the seam ---- */
@@ -146,6 +168,28 @@ set_down(void *state, const uint64_t *down)
         if (r->entries[i].weight != 0 && !has_bit(down, (int)i))
             push(r, (int)i);
     }
+}
+
+/* The load of an address, which becomes r's: that which the balancer before has, or a new one. */
+static struct load *
+take_load(struct ranks *r, const sb_balancer_conf_t *conf, size_t i)
+{
+    int was = conf->before != NULL && conf->was != NULL ? conf->was[i] : -1;
+    struct load *load = was >= 0 ? ((struct ranks *)conf->before->state)->entries[was].load : sb_calloc(sizeof(*load));
+
+    load->refs++;
+    load->owner = r;
+    load->index = (int)i;
+    return load;
+}
+
+static void
+drop_load(struct load *load, const struct ranks *r)
+{
+    if (load->owner == r)
+        load->owner = NULL;
+    if (--load->refs == 0)
+        free(load);
 }
 
 static void *
@@ -164,6 +208,7 @@ start(const sb_balancer_conf_t *conf, double (*rank)(const struct entry *e))
         struct entry *e = &r->entries[i];
 
         e->turn = order[i];
+        e->load = take_load(r, conf, i);
         e->weight = conf->addresses[i].weight;
         e->rank = e->weight != 0 ? rank(e) : 0;
     }
@@ -177,6 +222,8 @@ end(void *state)
 {
     struct ranks *r = state;
 
+    for (size_t i = 0; i < r->n; i++)
+        drop_load(r->entries[i].load, r);
     free(r->entries);
     free(r->heap);
     free(r->aside);
@@ -198,7 +245,7 @@ pick(void *state, uint32_t hash, const uint64_t *tried)
     while (n > 0)
         push(r, r->aside[--n]);
     r->entries[index].turn = ++r->turn;
-    r->entries[index].connections++;
+    r->entries[index].load->connections++;
     settle(r, index);
     return index;
 }
@@ -206,8 +253,8 @@ pick(void *state, uint32_t hash, const uint64_t *tried)
 static void
 end_connection(struct ranks *r, int index)
 {
-    if (r->entries[index].connections > 0)
-        r->entries[index].connections--;
+    if (r->entries[index].load->connections > 0)
+        r->entries[index].load->connections--;
 }
 
 static void
@@ -219,15 +266,15 @@ done_connection(void *state, int index, uint64_t now_ms, double latency_ms)
 
 /* The first answer is the average; later ones count the more the longer ago the last one was. */
 static void
-learn(struct entry *e, uint64_t now_ms, double latency_ms)
+learn(struct load *l, uint64_t now_ms, double latency_ms)
 {
-    double kept = e->average != 0 ? exp(-((double)now_ms - (double)e->last_ms) / DECAY_MS) : 0, average;
+    double kept = l->average != 0 ? exp(-((double)now_ms - (double)l->last_ms) / DECAY_MS) : 0, average;
 
     if (isinf(latency_ms))
         latency_ms = FAILED_MS;
-    average = e->average * kept + latency_ms * (1 - kept);
-    e->average = average > LEAST_MS ? average : LEAST_MS;
-    e->last_ms = now_ms;
+    average = l->average * kept + latency_ms * (1 - kept);
+    l->average = average > LEAST_MS ? average : LEAST_MS;
+    l->last_ms = now_ms;
 }
 
 static void
@@ -237,7 +284,7 @@ done_answer(void *state, int index, uint64_t now_ms, double latency_ms)
 
     end_connection(r, index);
     if (latency_ms >= 0)
-        learn(&r->entries[index], now_ms, latency_ms);
+        learn(r->entries[index].load, now_ms, latency_ms);
     settle(r, index);
 }
 

@@ -9,16 +9,34 @@
 static bool
 set_address(sb_stream_t *s, const sb_addr_t *addr, uint16_t port) /* an SRV record's own port counts */
 {
-    ngx_str_t *name = ngx_palloc(s->connection->pool, sizeof(*name) + NGX_SOCKADDR_STRLEN);
+    struct sb_stream_try *t = ngx_palloc(s->connection->pool, sizeof(*t));
 
-    if (name == NULL)
+    if (t == NULL)
         return false;
     s->addr = *addr;
     ngx_inet_set_port(&s->addr.sa.any, addr->port != 0 ? addr->port : port);
-    name->data = (u_char *)(name + 1);
-    name->len = ngx_sock_ntop(&s->addr.sa.any, s->addr.len, name->data, NGX_SOCKADDR_STRLEN, 1);
-    s->name = name;
+    t->name.data = t->text;
+    t->name.len = ngx_sock_ntop(&s->addr.sa.any, s->addr.len, t->text, sizeof(t->text), 1);
+    t->before = s->tries;
+    s->tries = t;
+    s->name = &t->name;
     return true;
+}
+
+static bool
+was_tried(const sb_addr_t *addr, const void *arg)
+{
+    const sb_stream_t *s = arg;
+    sb_addr_t with_port = *addr;
+    u_char text[NGX_SOCKADDR_STRLEN];
+    size_t len;
+
+    ngx_inet_set_port(&with_port.sa.any, addr->port != 0 ? addr->port : s->endpoint->port);
+    len = ngx_sock_ntop(&with_port.sa.any, with_port.len, text, sizeof(text), 1);
+    for (const struct sb_stream_try *t = s->tries; t != NULL; t = t->before)
+        if (t->name.len == len && ngx_memcmp(t->name.data, text, len) == 0)
+            return true;
+    return false;
 }
 
 enum resolved { RESOLVED, FAILED, PENDING };
@@ -32,12 +50,21 @@ resolve(sb_stream_t *s, const sb_endpoint_t *e)
         return set_address(s, &e->addr, e->port) ? RESOLVED : FAILED;
     switch (sb_resolver_lookup(e->host.data, e->host.len, &addrs, &s->why)) {
     case SB_OK:
-        return set_address(s, sb_addrs_next(addrs), e->port) ? RESOLVED : FAILED;
+        return set_address(s, sb_addrs_untried(addrs, was_tried, s), e->port) ? RESOLVED : FAILED;
     case SB_AGAIN:
         return PENDING;
     default:
         return FAILED;
     }
+}
+
+/* Tells the balancer how the try ended; see sb_balancer_done(). */
+static void
+end_pick(sb_stream_t *s, double latency_ms)
+{
+    if (s->picked >= 0)
+        sb_balancer_done(s->peers->balancer, s->picked, (uint64_t)ngx_current_msec, latency_ms);
+    s->picked = -1;
 }
 
 /* Another address of the upstream's. false: there is none. */
@@ -46,9 +73,7 @@ pick(sb_stream_t *s)
 {
     const sb_peer_t *p;
 
-    if (s->picked >= 0)
-        sb_balancer_done(s->peers->balancer, s->picked, (uint64_t)ngx_current_msec, -1);
-    s->picked = -1;
+    end_pick(s, -1);
     sb_peers_follow_health(s->ups, s->peers);
     if (s->peers->serves)
         s->picked = sb_balancer_pick(s->peers->balancer, s->hash, s->tried);
@@ -149,6 +174,19 @@ sb_stream_next(sb_stream_t *s)
     return true;
 }
 
+void
+sb_stream_report(sb_stream_t *s, enum sb_health_kind kind)
+{
+    if (s->picked >= 0)
+        sb_ups_report(s->ups, &s->peers->items[s->picked], kind, s->name, s->connection->log);
+}
+
+void
+sb_stream_ended(sb_stream_t *s, double connect_ms)
+{
+    end_pick(s, connect_ms);
+}
+
 ngx_str_t
 sb_stream_server_name(const sb_stream_t *s)
 {
@@ -158,6 +196,8 @@ sb_stream_server_name(const sb_stream_t *s)
         name = s->sni;
     else if (s->ups != NULL && s->ups->host_header.len != 0)
         name = s->ups->host_header;
+    else if (s->ups != NULL && s->ups->use_srv_name && s->addr.srv_name != NULL)
+        name = (sb_str_t){s->addr.srv_name, strlen(s->addr.srv_name)};
     return (ngx_str_t){name.len, (u_char *)name.data};
 }
 
@@ -165,9 +205,8 @@ void
 sb_stream_destination_release(sb_stream_t *s)
 {
     sb_resolver_cancel(&s->query);
-    if (s->picked >= 0 && s->peers != NULL)
-        sb_balancer_done(s->peers->balancer, s->picked, (uint64_t)ngx_current_msec, -1);
-    s->picked = -1;
+    if (s->peers != NULL)
+        end_pick(s, -1);
     sb_peers_unref(s->peers);
     s->peers = NULL;
     sb_ups_unref(s->ups);

@@ -90,13 +90,23 @@ sb_stream_release(sb_stream_t *s)
 static bool
 tls_apply(const sb_stream_t *s, SSL *ssl)
 {
-    return sb_service_tls_apply(s->service, ssl);
+    sb_tls_cert_t *cert;
+    bool done;
+
+    if (!sb_service_tls_apply(s->service, ssl))
+        return false;
+    cert = sb_ups_cert(s->ups, s->service);
+    done = cert == NULL || sb_tls_cert_use(cert, ssl);
+    sb_tls_cert_unref(cert);
+    return done;
 }
 
 const struct sb_stream_host sb_stream_host = {
     .match = sb_stream_match,
     .preread = sb_stream_preread,
     .prepare = sb_stream_prepare,
+    .report = sb_stream_report,
+    .ended = sb_stream_ended,
     .next = sb_stream_next,
     .server_name = sb_stream_server_name,
     .tls_apply = tls_apply,

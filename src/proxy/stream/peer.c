@@ -5,6 +5,8 @@
  */
 #include "proxy/stream/module_int.h"
 
+#include <math.h>
+
 extern ngx_module_t ngx_stream_proxy_module;
 
 /* ---- the proxy module's configuration ---- */
@@ -123,9 +125,43 @@ get_peer(ngx_peer_connection_t *pc, void *data)
     return NGX_OK;
 }
 
+/* The connection stands, with its handshake. A datagram is sent whether somebody is there or not: of those only an answer tells. */
+static void
+notify(ngx_peer_connection_t *pc, void *data, ngx_uint_t type)
+{
+    const struct peer *peer = data;
+
+    if (type == NGX_STREAM_UPSTREAM_NOTIFY_CONNECT && pc->connection->type != SOCK_DGRAM)
+        sb_stream_host.report(peer->stream, SB_HEALTH_SUCCESS);
+}
+
+/* What the end of a try says about the address. */
+static void
+judge(const struct peer *peer, const ngx_connection_t *c, ngx_uint_t state)
+{
+    bool late = c != NULL && (c->read->timedout || c->write->timedout);
+
+    if ((state & NGX_PEER_FAILED) != 0)
+        sb_stream_host.report(peer->stream, late ? SB_HEALTH_TIMEOUT : SB_HEALTH_TCP_FAILURE);
+    else if (c != NULL && c->type == SOCK_DGRAM && peer->upstream->received != 0)
+        sb_stream_host.report(peer->stream, SB_HEALTH_SUCCESS);
+}
+
+static double
+connect_time(const ngx_stream_upstream_t *u, ngx_uint_t state)
+{
+    if ((state & NGX_PEER_FAILED) != 0)
+        return INFINITY;
+    return u->connected && u->state != NULL && u->state->connect_time != (ngx_msec_t)-1 ? (double)u->state->connect_time : -1;
+}
+
 static void
 free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 {
+    const struct peer *peer = data;
+
+    judge(peer, pc->connection, state);
+    sb_stream_host.ended(peer->stream, connect_time(peer->upstream, state));
     if (pc->tries != 0)
         pc->tries--;
 }
@@ -157,6 +193,7 @@ sb_stream_peer_init(ngx_stream_session_t *s, ngx_stream_upstream_srv_conf_t *us)
     u->peer.data = peer;
     u->peer.get = get_peer;
     u->peer.free = free_peer;
+    u->peer.notify = notify;
     u->peer.set_session = set_session;
     u->peer.save_session = save_session;
     u->peer.tries = (ngx_uint_t)st->service->retries + 1;

@@ -38,8 +38,16 @@ struct sb_stream {
     const char *why; /* what kept the last target from having an address */
     sb_query_t query;
     sb_addr_t addr;
-    ngx_str_t *name; /* "ip:port" of addr; each try has its own, because nginx keeps pointers for $upstream_addr. NULL: no try yet */
+    ngx_str_t *name;             /* "ip:port" of addr, in the newest of: */
+    struct sb_stream_try *tries; /* NULL: none yet */
     bool prepared;
+};
+
+/* One attempt. Each has a name of its own, because nginx keeps pointers for $upstream_addr. */
+struct sb_stream_try {
+    struct sb_stream_try *before;
+    ngx_str_t name;
+    u_char text[NGX_SOCKADDR_STRLEN];
 };
 
 /* What the proxy module does for the stream module. All in a worker. */
@@ -51,11 +59,15 @@ struct sb_stream_host {
     bool (*preread)(sb_stream_t *s);
     /* Chooses the first address. NGX_OK; NGX_AGAIN: s->ready will be called; NGX_DECLINED: there is none, logged. */
     ngx_int_t (*prepare)(sb_stream_t *s);
+    /* What has become known of the address in use. */
+    void (*report)(sb_stream_t *s, enum sb_health_kind kind);
+    /* A try has ended. connect_ms: how long the connection took to stand, INFINITY when it did not, negative when that is not known. */
+    void (*ended)(sb_stream_t *s, double connect_ms);
     /* Another address after a failed try, without waiting. */
     bool (*next)(sb_stream_t *s);
     /* The name that TLS towards the service asks for and checks. */
     ngx_str_t (*server_name)(const sb_stream_t *s);
-    /* Lays the service's own trust and certificate over a connection, before its handshake. */
+    /* Lays the service's own trust and certificate (else the upstream entity's) over a connection, before its handshake. */
     bool (*tls_apply)(const sb_stream_t *s, SSL *ssl);
     /* When the configuration is read: a TLS listener's context, which shall show certificates of the store. */
     void (*tls_listener)(SSL_CTX *ctx);
@@ -72,6 +84,8 @@ void sb_stream_release(sb_stream_t *s);
 /* destination.c */
 ngx_int_t sb_stream_prepare(sb_stream_t *s);
 bool sb_stream_next(sb_stream_t *s);
+void sb_stream_report(sb_stream_t *s, enum sb_health_kind kind);
+void sb_stream_ended(sb_stream_t *s, double connect_ms);
 ngx_str_t sb_stream_server_name(const sb_stream_t *s);
 void sb_stream_destination_release(sb_stream_t *s);
 /* plugins.c */

@@ -165,8 +165,8 @@ ranks_are_decayed_averages(void **state)
         latency.done(r, t, now, 1 + rand_r(&seed) % 100);
         for (int i = 0; i < 5 && now > 2000; i++) {
             const struct entry *e = &r->entries[i];
-            double score = e->average * exp(-((double)now - (double)e->last_ms) / DECAY_MS) / e->weight;
-            assert_true(e->average > 0);
+            double score = e->load->average * exp(-((double)now - (double)e->load->last_ms) / DECAY_MS) / e->weight;
+            assert_true(e->load->average > 0);
             best = score < least ? i : best;
             least = score < least ? score : least;
         }
@@ -174,6 +174,87 @@ ranks_are_decayed_averages(void **state)
             assert_int_equal(r->heap[0], best);
     }
     end(r);
+}
+
+/* A balancer in another's place: by `was`, which address of it each is. */
+static sb_balancer_t *
+in_place_of(const sb_balancer_t *before, const char *algorithm, size_t n, const int *was)
+{
+    sb_target_t t[4];
+    sb_balancer_conf_t conf = {.algorithm = algorithm, .addresses = t, .n = n, .before = before, .was = was};
+    sb_balancer_t *b;
+    sb_err_t err = {0};
+
+    for (size_t i = 0; i < n; i++)
+        t[i] = (sb_target_t){.host = SB_STR("h"), .port = (uint16_t)i, .weight = 10};
+    assert_int_equal(sb_balancer_new(&conf, &b, &err), SB_OK);
+    return b;
+}
+
+/* Connections that an older balancer has made are counted by the one in its place, until they end there. */
+static void
+connections_stay(void **state)
+{
+    const int was[] = {-1, 1, 0};
+    sb_balancer_t *old = in_place_of(NULL, "least-connections", 2, NULL), *b;
+    int picked[6], n[3] = {0};
+
+    for (int i = 0; i < 6; i++)
+        picked[i] = sb_balancer_pick(old, 0, NULL);
+    b = in_place_of(old, "least-connections", 3, was);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sb_balancer_pick(b, 0, NULL), 0); /* the new one has none, the others three each */
+    for (int i = 0; i < 6; i++)
+        if (picked[i] == 1)
+            sb_balancer_done(old, 1, 0, -1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sb_balancer_pick(b, 0, NULL), 1);
+    for (int i = 0; i < 6; i++)
+        if (picked[i] == 0)
+            sb_balancer_done(old, 0, 0, -1);
+    sb_balancer_free(old);
+    for (int i = 0; i < 9; i++)
+        n[sb_balancer_pick(b, 0, NULL)]++;
+    assert_int_equal(n[2], 5); /* five each in the end: 3 + 2, 3 + 2, 0 + 5 */
+    assert_int_equal(n[0], 2);
+    assert_int_equal(n[1], 2);
+    sb_balancer_free(b);
+}
+
+/* The other way round: the newer ends first. */
+static void
+picks_of_the_old_end_after_the_new(void **state)
+{
+    const int was[] = {0, 1};
+    sb_balancer_t *old = in_place_of(NULL, "least-connections", 2, NULL), *b = in_place_of(old, "least-connections", 2, was);
+    int i = sb_balancer_pick(old, 0, NULL);
+
+    assert_int_equal(sb_balancer_pick(b, 0, NULL), 1 - i);
+    sb_balancer_free(b);
+    sb_balancer_done(old, i, 0, -1);
+    assert_in_range(sb_balancer_pick(old, 0, NULL), 0, 1);
+    sb_balancer_free(old);
+}
+
+static void
+averages_stay(void **state)
+{
+    const int was[] = {1, 0};
+    sb_balancer_t *old = in_place_of(NULL, "latency", 2, NULL), *b;
+
+    for (int i = 0; i < 2; i++) {
+        int t = sb_balancer_pick(old, 0, NULL);
+        sb_balancer_done(old, t, 5, t == 0 ? 10 : 100);
+    }
+    b = in_place_of(old, "latency", 2, was);
+    sb_balancer_free(old);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(sb_balancer_pick(b, 0, NULL), 1);
+    old = b;
+    b = in_place_of(old, "least-connections", 2, was); /* another algorithm knows nothing */
+    sb_balancer_free(old);
+    assert_int_not_equal(sb_balancer_pick(b, 0, NULL), sb_balancer_pick(b, 0, NULL));
+    sb_balancer_free(b);
 }
 
 int
@@ -187,6 +268,9 @@ main(void)
         cmocka_unit_test(latency_is_weighted),
         cmocka_unit_test(the_unknown_get_one_request_each),
         cmocka_unit_test(ranks_are_decayed_averages),
+        cmocka_unit_test(connections_stay),
+        cmocka_unit_test(picks_of_the_old_end_after_the_new),
+        cmocka_unit_test(averages_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
