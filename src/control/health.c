@@ -107,6 +107,7 @@ static void
 free_how(struct probe_how *how)
 {
     free((char *)how->request);
+    free((char *)how->authority);
     free((char *)how->name);
 }
 
@@ -160,6 +161,9 @@ kind_of(const struct checked *c, struct probe_result result, enum sb_health_kind
         if (result.status == 0)
             *kind = SB_HEALTH_TCP_FAILURE;
         return *kind != SB_HEALTH_HTTP_FAILURE || has_status(c->bad, result.status);
+    case PROBE_UNWELL:
+        *kind = SB_HEALTH_HTTP_FAILURE;
+        return true;
     case PROBE_FAILED:
         *kind = SB_HEALTH_TCP_FAILURE;
         return true;
@@ -298,6 +302,12 @@ is_type(const json_t *active, const char *type)
     return have != NULL && strcmp(have, type) == 0;
 }
 
+static bool
+is_grpc(const json_t *active)
+{
+    return is_type(active, "grpc") || is_type(active, "grpcs");
+}
+
 static void
 show_certificate(SSL_CTX *ctx, const json_t *row)
 {
@@ -385,11 +395,15 @@ make_how(struct checked *c, const json_t *upstream, const json_t *active, const 
     struct probe_how *how = &c->hows[c->n_hows++];
     const char *header = sb_json_string(upstream, "host_header"), *sni = sb_json_string(active, "https_sni");
     double timeout = json_number_value(json_object_get(active, "timeout"));
+    char *own = strchr(host, ':') != NULL ? sb_asprintf("[%s]", host) : sb_asprintf("%s", host);
 
-    header = header != NULL ? header : host;
+    header = header != NULL ? header : own;
     sni = sni != NULL ? sni : host;
     if (is_type(active, "http") || is_type(active, "https"))
         how->request = make_request(active, header, &how->request_len);
+    else if (is_grpc(active))
+        how->authority = sb_asprintf("%s", header);
+    free(own);
     how->name = sb_strdup_len(sni, strlen(sni));
     how->tls = c->tls;
     how->timeout = timeout > 0 ? (ngx_msec_t)ceil(timeout * 1000) : 60000;

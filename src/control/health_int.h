@@ -1,4 +1,4 @@
-/* Between the two files of health checks: health.c (whom, when, and what follows) and health_probe.c (one check). */
+/* Between the files of health checks: health.c (whom, when, and what follows), health_probe.c (one check), health_grpc.c (by gRPC). */
 #ifndef SB_CONTROL_HEALTH_INT_H
 #define SB_CONTROL_HEALTH_INT_H
 
@@ -12,15 +12,17 @@
 struct probe_how {
     const char *request; /* HTTP; length 0: a connection (with its handshake) is all */
     size_t request_len;
-    SSL_CTX *tls;     /* NULL: none */
-    const char *name; /* for SNI and verification; "" or an IP address: no SNI */
+    const char *authority; /* of a check by gRPC; NULL: it is none */
+    SSL_CTX *tls;          /* NULL: none */
+    const char *name;      /* for SNI and verification; "" or an IP address: no SNI */
     ngx_msec_t timeout;
 };
 
 enum probe_end {
     PROBE_STARTED,    /* done() will be called, never inside probe_start() */
-    PROBE_CONNECTED,  /* connections only */
-    PROBE_STATUS,     /* an answer came */
+    PROBE_CONNECTED,  /* all is well: a connection stands, or by gRPC the answer says so */
+    PROBE_STATUS,     /* an answer by HTTP came */
+    PROBE_UNWELL,     /* an answer by gRPC came, and says otherwise */
     PROBE_FAILED,     /* no connection, no handshake, or it broke */
     PROBE_TIMEOUT,    /* not in time */
     PROBE_IMPOSSIBLE, /* this node lacks sockets or memory: says nothing about the address */
@@ -36,5 +38,16 @@ enum probe_end probe_start(const struct probe_how *how, const struct sockaddr *s
                            void (*done)(void *arg, struct probe_result result), void *arg);
 /* Ends all, as PROBE_IMPOSSIBLE. */
 void probes_drop(void);
+
+/* health_grpc.c. A call of gRPC's health service; NULL without memory. */
+struct grpc_check *grpc_check_new(const char *authority, bool tls);
+void grpc_check_free(struct grpc_check *g); /* NULL is fine */
+/* How many bytes are to be sent now, and which: the same until they were sent. */
+size_t grpc_check_to_send(struct grpc_check *g, const uint8_t **bytes);
+void grpc_check_sent(struct grpc_check *g, size_t n);
+/* false: that is no HTTP/2. */
+bool grpc_check_received(struct grpc_check *g, const uint8_t *bytes, size_t n);
+/* How it ended; PROBE_STARTED: not yet. */
+enum probe_end grpc_check_end(const struct grpc_check *g);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * One active health check: a connection to an address, with TLS or without, and by HTTP a request of version 1.0 of whose answer the status
- * line is read. A machine of states on the event loop; step() goes as far as the socket lets it, and is called again by nginx's events.
+ * One active health check: a connection to an address, with TLS or without; by HTTP a request of version 1.0 of whose answer the status
+ * line is read, by gRPC a call of its health service (health_grpc.c). A machine of states on the event loop; step() goes as far as the
+ * socket lets it, and is called again by nginx's events.
  *
  * Each probe has one timer for all of it, which does not keep a worker from exiting.
  */
@@ -11,7 +12,7 @@
 
 #define STATUS_LINE SB_HEALTH_STATUS_LINE
 
-enum state { CONNECTING, SHAKING_HANDS, SENDING, READING };
+enum state { CONNECTING, SHAKING_HANDS, SENDING, READING, CALLING };
 
 struct probe {
     const struct probe_how *how;
@@ -23,6 +24,7 @@ struct probe {
     enum state state;
     size_t sent, got;
     char head[STATUS_LINE];
+    struct grpc_check *call;
     ngx_queue_t link;
 };
 
@@ -37,6 +39,7 @@ release(struct probe *p)
     if (p->timer.timer_set)
         ngx_del_timer(&p->timer);
     SSL_free(p->ssl);
+    grpc_check_free(p->call);
     if (p->conn != NULL)
         ngx_close_connection(p->conn);
     free(p);
@@ -118,18 +121,37 @@ shake_hands(struct probe *p)
     return rc == 1 ? 1 : tls_wants(p, rc);
 }
 
+/* How many bytes; 0: wait, -1: failed. */
+static int
+write_some(struct probe *p, const void *from, size_t len)
+{
+    int n = p->ssl != NULL ? SSL_write(p->ssl, from, (int)len) : (int)send(p->conn->fd, from, len, MSG_NOSIGNAL);
+
+    if (n > 0)
+        return n;
+    return p->ssl != NULL ? tls_wants(p, n) : errno == EAGAIN || errno == EINTR ? 0 : -1;
+}
+
+static int
+read_some(struct probe *p, void *to, size_t room)
+{
+    int n = p->ssl != NULL ? SSL_read(p->ssl, to, (int)room) : (int)recv(p->conn->fd, to, room, 0);
+
+    if (n > 0)
+        return n;
+    return p->ssl != NULL ? tls_wants(p, n) : n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
 static int
 send_request(struct probe *p)
 {
     const struct probe_how *how = p->how;
 
     while (p->sent < how->request_len) {
-        const char *from = how->request + p->sent;
-        int left = (int)(how->request_len - p->sent);
-        int n = p->ssl != NULL ? SSL_write(p->ssl, from, left) : (int)send(p->conn->fd, from, (size_t)left, MSG_NOSIGNAL);
+        int n = write_some(p, how->request + p->sent, how->request_len - p->sent);
 
         if (n <= 0)
-            return p->ssl != NULL ? tls_wants(p, n) : errno == EAGAIN || errno == EINTR ? 0 : -1;
+            return n;
         p->sent += (size_t)n;
     }
     return 1;
@@ -139,13 +161,46 @@ static int
 read_status(struct probe *p)
 {
     while (p->got < STATUS_LINE) {
-        char *to = p->head + p->got;
-        int room = (int)(STATUS_LINE - p->got);
-        int n = p->ssl != NULL ? SSL_read(p->ssl, to, room) : (int)recv(p->conn->fd, to, (size_t)room, 0);
+        int n = read_some(p, p->head + p->got, STATUS_LINE - p->got);
 
         if (n <= 0)
-            return p->ssl != NULL ? tls_wants(p, n) : n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+            return n;
         p->got += (size_t)n;
+    }
+    return 1;
+}
+
+static int
+send_frames(struct probe *p)
+{
+    const uint8_t *bytes;
+    size_t len;
+
+    while ((len = grpc_check_to_send(p->call, &bytes)) != 0) {
+        int n = write_some(p, bytes, len);
+
+        if (n <= 0)
+            return n;
+        grpc_check_sent(p->call, (size_t)n);
+    }
+    return 1;
+}
+
+/* Both ways until the call has ended or nothing more can be done now. */
+static int
+call(struct probe *p)
+{
+    uint8_t block[4096];
+    int n;
+
+    while (grpc_check_end(p->call) == PROBE_STARTED) {
+        if (send_frames(p) < 0)
+            return -1;
+        n = read_some(p, block, sizeof(block));
+        if (n <= 0)
+            return n;
+        if (!grpc_check_received(p->call, block, (size_t)n))
+            return -1;
     }
     return 1;
 }
@@ -162,24 +217,33 @@ advance(struct probe *p)
         return shake_hands(p);
     case SENDING:
         return send_request(p);
-    default:
+    case READING:
         return read_status(p);
+    default:
+        return call(p);
     }
+}
+
+/* What comes once the connection stands, with its handshake. True: nothing does. */
+static bool
+begin(struct probe *p)
+{
+    p->state = p->how->authority != NULL ? CALLING : SENDING;
+    return p->how->authority == NULL && p->how->request_len == 0;
 }
 
 /* True: the step that was done was the last. */
 static bool
 next_state(struct probe *p)
 {
-    bool more = p->how->request_len != 0;
-
     switch (p->state) {
     case CONNECTING:
-        p->state = p->how->tls != NULL ? SHAKING_HANDS : SENDING;
-        return p->how->tls == NULL && !more;
+        if (p->how->tls == NULL)
+            return begin(p);
+        p->state = SHAKING_HANDS;
+        return false;
     case SHAKING_HANDS:
-        p->state = SENDING;
-        return !more;
+        return begin(p);
     case SENDING:
         p->state = READING;
         return false;
@@ -189,19 +253,38 @@ next_state(struct probe *p)
 }
 
 static void
+finish_well(struct probe *p)
+{
+    if (p->state == CALLING)
+        finish_as(p, grpc_check_end(p->call));
+    else if (p->state == READING)
+        finish(p, (struct probe_result){PROBE_STATUS, sb_health_http_status(p->head)});
+    else
+        finish_as(p, PROBE_CONNECTED);
+}
+
+/* What a state begins with. */
+static bool
+enter(struct probe *p)
+{
+    if (p->state == SHAKING_HANDS)
+        return start_tls(p);
+    if (p->state == CALLING)
+        p->call = grpc_check_new(p->how->authority, p->ssl != NULL);
+    return p->state != CALLING || p->call != NULL;
+}
+
+static void
 step(struct probe *p)
 {
     int rc;
 
     while ((rc = advance(p)) == 1) {
         if (next_state(p)) {
-            if (p->got == 0)
-                finish_as(p, PROBE_CONNECTED);
-            else
-                finish(p, (struct probe_result){PROBE_STATUS, sb_health_http_status(p->head)});
+            finish_well(p);
             return;
         }
-        if (p->state == SHAKING_HANDS && !start_tls(p))
+        if (!enter(p))
             break;
     }
     if (rc != 0)

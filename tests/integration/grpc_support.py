@@ -10,20 +10,27 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 
 
 class Service(grpc.GenericRpcHandler):
-    """What came with each call is kept in `calls`: method and metadata."""
+    """What came with each call is kept in `calls`: method and metadata. `health` is the answer of the health service, a message as bytes;
+    None: there is no such service."""
 
     def __init__(self):
         self.calls = []
+        self.health = None
         self.cancelled = threading.Event()
 
     def service(self, details):
         self.calls.append((details.method, {m.key: m.value for m in details.invocation_metadata}))
+        if details.method == "/grpc.health.v1.Health/Check":
+            return grpc.unary_unary_rpc_method_handler(self.Check) if self.health is not None else None
         kinds = {"Unary": grpc.unary_unary_rpc_method_handler, "Fail": grpc.unary_unary_rpc_method_handler,
                  "Slow": grpc.unary_unary_rpc_method_handler, "Count": grpc.unary_stream_rpc_method_handler,
                  "Endless": grpc.unary_stream_rpc_method_handler, "Break": grpc.unary_stream_rpc_method_handler,
                  "Sum": grpc.stream_unary_rpc_method_handler, "Chat": grpc.stream_stream_rpc_method_handler}
         name = details.method.rsplit("/", 1)[-1]
         return kinds[name](getattr(self, name)) if name in kinds else None
+
+    def Check(self, request, context):
+        return self.health
 
     def Unary(self, request, context):
         context.send_initial_metadata((("x-initial", "from-service"), ("server", "a-service")))

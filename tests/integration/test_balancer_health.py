@@ -5,8 +5,11 @@ import socket
 import ssl
 import threading
 
+import grpc
 import pytest
 
+from dnsserver import DnsServer
+from grpc_support import Server
 from proxy_support import Raw, create, route_to, upstream
 from support import EchoHandler, EchoServer, wait_for
 from test_admin_health import by_target
@@ -249,12 +252,11 @@ def test_intervals_of_zero_are_off(gateway, switches):
     assert len(b.probes) == seen
 
 
-@pytest.mark.parametrize("kind", ["tcp", "grpc"])
-def test_checks_by_connection(gateway, ports, kind):
+def test_checks_by_connection(gateway, ports):
     number = ports.take()
     gw = gateway()
     server = socket.create_server(("127.0.0.1", number))
-    upstream(gw, "pool", {f"127.0.0.1:{number}": 100}, healthchecks=active(type=kind))
+    upstream(gw, "pool", {f"127.0.0.1:{number}": 100}, healthchecks=active(type="tcp"))
     route_to(gw, "http://pool")
     server.settimeout(20)
     server.accept()[0].close()
@@ -264,6 +266,64 @@ def test_checks_by_connection(gateway, ports, kind):
     server = socket.create_server(("127.0.0.1", number))
     wait_for(lambda: by_target(gw) == {f"127.0.0.1:{number}": "HEALTHY"}, "somebody to listen")
     server.close()
+
+
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"  # messages of gRPC's health service
+
+
+@pytest.fixture
+def grpcs(workdir):
+    """grpcs(tls=False) starts a gRPC server; with TLS its certificate, in workdir, is for svc.example."""
+    made = []
+
+    def make(tls=False):
+        certificate(workdir, "ca")
+        crt, key = certificate(workdir, "svc.example", "ca")
+        made.append(Server(grpc.ssl_server_credentials([(key.read_bytes(), crt.read_bytes())]) if tls else None))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.mark.parametrize("kind", ["grpc", "grpcs"])
+def test_grpc_checks(gateway, grpcs, kind, workdir):
+    """A call of the health service, whose answer counts; a server without one is healthy as long as it answers."""
+    server = grpcs(tls=kind == "grpcs")
+    server.service.health = SERVING
+    gw = gateway(lua_ssl_trusted_certificate=str(workdir / "ca.crt"))
+    name = f"127.0.0.1:{server.port}"
+    upstream(gw, "pool", {name: 100}, host_header="svc.example", healthchecks=active(type=kind, https_sni="svc.example", http_failures=2))
+
+    def becomes(health):
+        wait_for(lambda: by_target(gw) == {name: health}, f"the target to be {health}")
+
+    wait_for(lambda: len(server.calls) > 3, "checks")
+    assert server.calls[0][0] == "/grpc.health.v1.Health/Check"
+    becomes("HEALTHY")
+    server.service.health = NOT_SERVING
+    becomes("UNHEALTHY")
+    server.service.health = None
+    becomes("HEALTHY")
+    server.service.health = b""  # UNKNOWN
+    becomes("UNHEALTHY")
+    server.service.health = SERVING
+    becomes("HEALTHY")
+    server.close()
+    becomes("UNHEALTHY")
+
+
+def test_what_is_no_grpc_fails_its_check(gateway, switches, ports):
+    """A server of HTTP/1, and one that hangs up, fail as connections do."""
+    a, number = switches(), ports.take()
+    gw = gateway()
+    with socket.create_server(("127.0.0.1", number)) as silent:
+        upstream(gw, "http", {target(a): 100}, healthchecks=active(type="grpc", tcp_failures=2, http_failures=0))
+        upstream(gw, "silent", {f"127.0.0.1:{number}": 100}, healthchecks=active(type="grpc", timeout=0.1, timeouts=2))
+        wait_for(lambda: by_target(gw, "http") == {target(a): "UNHEALTHY"}, "HTTP/1 to be refused")
+        wait_for(lambda: by_target(gw, "silent") == {f"127.0.0.1:{number}": "UNHEALTHY"}, "the silent server to be given up")
+        assert silent.fileno() >= 0
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
@@ -317,10 +377,9 @@ def test_https_checks(gateway, tls, workdir):
     upstream(gw, "right", {name: 100}, healthchecks=active(type="https", https_sni="svc.example"), client_certificate={"id": own["id"]})
     upstream(gw, "wrong", {name: 100}, healthchecks=active(type="https", https_sni="other.example"))
     upstream(gw, "trusting", {name: 100}, healthchecks=active(type="https", https_sni="other.example", https_verify_certificate=False))
-    upstream(gw, "grpcs", {name: 100}, healthchecks=active(type="grpcs", https_sni="svc.example"))
     wait_for(lambda: by_target(gw, "wrong") == {name: "UNHEALTHY"}, "the name of the certificate to be refused")
     wait_for(lambda: ("svc.example", "shown", "127.0.0.1") in tls.seen and ("other.example", None, "127.0.0.1") in tls.seen, "checks")
-    assert [by_target(gw, n)[name] for n in ("right", "trusting", "grpcs")] == ["HEALTHY"] * 3
+    assert [by_target(gw, n)[name] for n in ("right", "trusting")] == ["HEALTHY"] * 2
 
 
 def test_upstreams_certificate_is_shown(gateway, tls, workdir):
@@ -372,6 +431,46 @@ def test_stopping_with_checks_under_way(gateway, switches):
     gw.reload()
     wait_for(lambda: all(len(s.probes) > 1 for s in servers), "checks of the next worker")
     gw.stop()
+
+
+def test_srv_records_have_ports_and_weights_of_their_own(gateway, switches, ports):
+    """Checks go where requests go; health is shown and set by those ports."""
+    a, b = switches(), switches()
+    records = [(f"1 1 {a.port} one.test", 60), (f"1 3 {b.port} one.test", 60)]
+    with DnsServer({("srv.test", "SRV"): records, ("one.test", "A"): [("127.0.0.1", 60)]}) as dns:
+        gw = gateway(nginx_worker_processes=1, dns_resolver=f"127.0.0.1:{dns.port}", dns_order="SRV,A")
+        upstream(gw, "pool", {f"srv.test:{ports.take()}": 50}, healthchecks={**active(), "threshold": 20})
+        route_to(gw, "http://pool", service={"retries": 0})
+        wait_for(lambda: a.probes and b.probes, "checks of both records' ports")
+        assert a.probes[0][1]["Host"] == "srv.test"
+        assert counts(gw, 40) == {a.port: 10, b.port: 30}
+
+        def addresses():
+            data = gw.admin.get("/upstreams/pool/health").json()["data"][0]["data"]
+            assert (data["dns"], data["nodeWeight"], data["weight"]["total"]) == ("SRV", 50, 4)
+            return {x["port"]: (x["weight"], x["health"]) for x in data["addresses"]}
+        assert addresses() == {a.port: (1, "HEALTHY"), b.port: (3, "HEALTHY")}
+        a.health = 500
+        wait_for(lambda: addresses()[a.port] == (1, "UNHEALTHY"), "the first to be unhealthy")
+        assert addresses()[b.port] == (3, "HEALTHY") and counts(gw, 8) == {b.port: 8}
+        a.health, b.health = 200, 500
+        wait_for(lambda: gw.proxy.get("/s").json().get("port") == a.port, "only the first to serve: a quarter is above the threshold")
+        b.health = 200
+        wait_for(lambda: addresses() == {a.port: (1, "HEALTHY"), b.port: (3, "HEALTHY")}, "both to be healthy")
+
+
+def test_an_srv_records_address_set_by_hand(gateway, switches, ports):
+    a, b = switches(), switches()
+    records = [(f"1 1 {a.port} one.test", 60), (f"1 1 {b.port} one.test", 60)]
+    with DnsServer({("srv.test", "SRV"): records, ("one.test", "A"): [("127.0.0.1", 60)]}) as dns:
+        gw = gateway(dns_resolver=f"127.0.0.1:{dns.port}", dns_order="SRV,A")
+        name = f"srv.test:{ports.take()}"
+        upstream(gw, "pool", {name: 50})
+        route_to(gw, "http://pool")
+        assert gw.admin.put(f"/upstreams/pool/targets/{name}/127.0.0.1:{a.port}/unhealthy").status_code == 204
+        assert counts(gw, 8) == {b.port: 8}
+        assert gw.admin.put(f"/upstreams/pool/targets/{name}/healthy").status_code == 204
+        assert set(counts(gw, 20)) == {a.port, b.port}
 
 
 # ---- what stays ----

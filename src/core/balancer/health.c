@@ -250,6 +250,57 @@ sb_health_http_status(const char line[SB_HEALTH_STATUS_LINE])
     return right ? status : 0;
 }
 
+/* Protocol buffers' numbers: 7 bits a byte, the lowest first. false: they do not end. */
+static bool
+read_varint(const uint8_t **at, const uint8_t *end, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
+        uint8_t byte = *(*at)++;
+
+        *out |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* Past a field's value, which `type` says the kind of; *value: a number's. false: there is no such kind, or it does not end. */
+static bool
+read_field(const uint8_t **at, const uint8_t *end, unsigned type, uint64_t *value)
+{
+    uint64_t size;
+
+    if (type == 0)
+        return read_varint(at, end, value);
+    size = type == 1 ? 8 : 4;
+    if ((type != 1 && type != 2 && type != 5) || (type == 2 && !read_varint(at, end, &size)) || size > (uint64_t)(end - *at))
+        return false;
+    *at += size;
+    return true;
+}
+
+bool
+sb_health_grpc_serving(const uint8_t *body, size_t len)
+{
+    const uint8_t *at, *end;
+    uint64_t tag, value = 0, status = 0;
+    size_t size;
+
+    if (len < 5 || body[0] != 0) /* compressed: nobody has said that we read it */
+        return false;
+    size = (size_t)body[1] << 24 | (size_t)body[2] << 16 | (size_t)body[3] << 8 | body[4];
+    if (size > len - 5)
+        return false;
+    for (at = body + 5, end = at + size; at < end;) {
+        if (!read_varint(&at, end, &tag) || !read_field(&at, end, tag & 7, &value))
+            return false;
+        if (tag == (1 << 3 | 0))
+            status = value;
+    }
+    return status == 1;
+}
+
 int
 sb_health_set(sb_health_t *h, const sb_uuid_t *target, uint64_t key, bool down)
 {

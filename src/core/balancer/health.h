@@ -51,6 +51,8 @@ bool sb_health_report(sb_health_t *h, const sb_uuid_t *target, uint64_t key, enu
 /* The status in the beginning of an answer to a check, 0: it is no HTTP/1. */
 #define SB_HEALTH_STATUS_LINE 12 /* "HTTP/1.1 200" */
 int sb_health_http_status(const char line[SB_HEALTH_STATUS_LINE]);
+/* Whether the body of an answer of gRPC's health service, a message with its five bytes before it, says that the server serves. */
+bool sb_health_grpc_serving(const uint8_t *body, size_t len);
 /* By hand; ends what was counted. SB_DECLINED: no room for another address; sb_health_prune() may make some. */
 int sb_health_set(sb_health_t *h, const sb_uuid_t *target, uint64_t key, bool down);
 /* Drops the entries of targets for which there() is false. NULL: all entries. */

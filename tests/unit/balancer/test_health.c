@@ -187,6 +187,25 @@ status_lines(void **state)
     assert_int_equal(sb_health_http_status("SSH-2.0-Open"), 0);
 }
 
+#define SERVES(bytes) sb_health_grpc_serving((const uint8_t *)(bytes), sizeof(bytes) - 1)
+
+static void
+answers_of_grpcs_health_service(void **state)
+{
+    assert_true(SERVES("\0\0\0\0\2\x08\1"));
+    assert_true(SERVES("\0\0\0\0\2\x08\1zz more"));
+    assert_true(SERVES("\0\0\0\0\x0c\x12\3zyx\x08\1\x15\1\2\3\4")); /* with fields that nobody knows yet */
+    assert_true(SERVES("\0\0\0\0\4\x08\2\x08\1"));                  /* the last one counts */
+    assert_false(SERVES("\0\0\0\0\2\x08\2"));                       /* NOT_SERVING */
+    assert_false(SERVES("\0\0\0\0\0"));                             /* UNKNOWN */
+    assert_false(SERVES("\1\0\0\0\2\x08\1"));
+    assert_false(SERVES("\0\0\0\0\3\x08\1"));
+    assert_false(SERVES("\0\0\0\0\4\x08\1\x12\1"));
+    assert_false(SERVES("\0\0\0\0\3\x08\1\x0b"));
+    assert_false(SERVES("\0\0\0\0\1\x88"));
+    assert_false(SERVES("\0\0\0\0"));
+}
+
 static bool
 is_even(const sb_uuid_t *t, void *arg)
 {
@@ -227,7 +246,8 @@ main(void)
                                        cmocka_unit_test(zero_is_off),
                                        cmocka_unit_test(a_dead_writers_lock_is_taken),
                                        cmocka_unit_test(many_writers),
-                                       cmocka_unit_test(status_lines)};
+                                       cmocka_unit_test(status_lines),
+                                       cmocka_unit_test(answers_of_grpcs_health_service)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
