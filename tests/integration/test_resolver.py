@@ -6,6 +6,7 @@ import pytest
 
 import support
 from dnsserver import DROP, DnsServer
+from proxy_support import create
 
 # GET /…?name=N&port=P: connects a cosocket by name, asks for /, answers with what it saw.
 HANDLER = """
@@ -375,8 +376,9 @@ def test_the_older_client_has_no_counters(node):
     assert (answer.status_code, answer.json()) == (501, {"message": "not implemented with the legacy DNS client"})
 
 
+@pytest.mark.parametrize("of", ["service", "target"])
 @pytest.mark.parametrize("ttl", [0, 1])
-def test_records_that_change_under_load_drop_nothing(node, dns, echo_server, ports, ttl):
+def test_records_that_change_under_load_drop_nothing(node, dns, echo_server, ports, ttl, of):
     """Services, aliases and failures of servers come and go; every request has its answer."""
     second = support.EchoServer(ports.take())
     local = [("127.0.0.1", ttl)]
@@ -405,6 +407,9 @@ def test_records_that_change_under_load_drop_nothing(node, dns, echo_server, por
     try:
         gw = node()
         gw.serve("web.test")
+        if of == "target":  # the host of the service becomes the name of an upstream
+            create(gw, "/upstreams", name="web.test")
+            create(gw, "/upstreams/web.test/targets", target=f"web.test:{echo_server.port}")
         threads = [threading.Thread(target=client) for _ in range(4)]
         for t in threads:
             t.start()
