@@ -106,7 +106,9 @@ check_cookie(const sb_ups_t *u, uint32_t h)
     SB_ASSERT(sb_xxh32(cookie_set.data + name.len + 1, SB_UUID_TEXT) == h);
 }
 
-/* The values of an argument count, not their order: the query backwards hashes alike. */
+/* The values of an argument count, not their order: the query backwards hashes alike. (No name is empty, as the empty argument behind a
+ * last
+ * "&" is none.) */
 static void
 check_order(const sb_ups_t *u, sb_ctx_t *ctx, ngx_http_request_t *r, uint32_t h)
 {
@@ -121,7 +123,7 @@ check_order(const sb_ups_t *u, sb_ctx_t *ctx, ngx_http_request_t *r, uint32_t h)
         memcpy(p, name.data, len);
         n++;
     }
-    if (n == 0 || n > MAX_VALUES)
+    if (n == 0 || n > MAX_VALUES || u->hash[0].name.len == 0)
         return;
     r->args = (ngx_str_t){(size_t)(turned + query.len + 1 - p) - 1, (u_char *)p};
     SB_ASSERT(hash(u, ctx, r) == h);
