@@ -133,9 +133,10 @@ void sb_ffi_changes_sema(void *sema);
 int sb_ffi_changes_pending(void);
 /* Takes the oldest change of a plugin row (id: 36 characters and NUL). 1; 2 when everything may have changed; 0 when none. */
 int sb_ffi_change_take(char id[37]);
-/* Row of an entity by id or, with `field`, by unique field. *json is malloc'ed for the caller: sb_ffi_free(). *version may be NULL.
- * Returns SB_FFI_OK, SB_FFI_E_NOT_FOUND or SB_FFI_E_INVALID (unknown entity). */
-int sb_ffi_row(const char *entity, const char *field, const char *value, size_t len, sb_ffi_str *json, uint64_t *version);
+/* Row of an entity by id or, with `field`, by unique field: in the workspace of the request's route, without a request (r NULL) or a route
+ * in the default one. *json is malloc'ed for the caller: sb_ffi_free(). *version may be NULL. Returns SB_FFI_OK, SB_FFI_E_NOT_FOUND or
+ * SB_FFI_E_INVALID (unknown entity). */
+int sb_ffi_row(void *r, const char *entity, const char *field, const char *value, size_t len, sb_ffi_str *json, uint64_t *version);
 /* All plugin rows of a plugin name as a JSON array of {"version":n,"row":{…}}; malloc'ed: sb_ffi_free(). */
 int sb_ffi_plugin_rows(const char *name, sb_ffi_str *json);
 void sb_ffi_free(sb_ffi_str *str);

@@ -165,14 +165,14 @@ sb_row_json(const sb_entity_t *e, const sb_uuid_t *id, size_t *len, uint64_t *ve
 }
 
 static char *
-row_by_field(const sb_entity_t *e, const char *field, sb_str_t value, size_t *len, uint64_t *version)
+row_by_field(const sb_entity_t *e, const char *field, const char *ws, sb_str_t value, size_t *len, uint64_t *version)
 {
     sb_row_t row;
     char *json = NULL;
 
     if (sb_model_begin(sb_worker.reader, NULL) != SB_OK)
         return NULL;
-    if (sb_model_find(sb_worker.reader, e, field, NULL, value, &row)) {
+    if (sb_model_find(sb_worker.reader, e, field, ws, value, &row)) {
         json = with_workspace(e, &row, len);
         if (version != NULL)
             *version = row.version;
@@ -182,17 +182,21 @@ row_by_field(const sb_entity_t *e, const char *field, sb_str_t value, size_t *le
 }
 
 int
-sb_ffi_row(const char *entity, const char *field, const char *value, size_t len, sb_ffi_str *json, uint64_t *version)
+sb_ffi_row(void *r, const char *entity, const char *field, const char *value, size_t len, sb_ffi_str *json, uint64_t *version)
 {
+    const sb_ctx_t *ctx = r != NULL ? sb_ctx(r) : NULL;
     const sb_entity_t *e = sb_entity_find(entity);
     sb_uuid_t id;
-    char *text;
+    char *text, ws[SB_UUID_TEXT + 1];
     size_t text_len = 0;
+    bool matched = ctx != NULL && ctx->matched;
 
+    if (matched)
+        sb_uuid_format(&ctx->route.ws, ws);
     if (e == NULL || sb_worker.reader == NULL)
         return SB_FFI_E_INVALID;
     if (field != NULL)
-        text = row_by_field(e, field, (sb_str_t){value, len}, &text_len, version);
+        text = row_by_field(e, field, matched ? ws : NULL, (sb_str_t){value, len}, &text_len, version);
     else
         text = sb_uuid_parse(value, len, &id) ? sb_row_json(e, &id, &text_len, version) : NULL;
     sb_ffi_out(json, (sb_str_t){text, text_len});

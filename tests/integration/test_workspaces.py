@@ -146,3 +146,27 @@ def test_proxy_serves_all(gateway, plugin, echo_server):
     create(gw, f"/team/upstreams/{upstream['id']}/targets", target=echo_server.url.split("//")[1])
     answer(gw, "PATCH", "/team/services/s", 200, {"host": "up"})
     assert gw.proxy.get("/team").status_code == 200
+
+
+LOADS = """
+local P = { PRIORITY = 10, VERSION = "1.0.0" }
+function P:access()
+  local consumer = kong.client.load_consumer("ann", true)
+  kong.response.set_header("X-Ann", consumer and consumer.custom_id or "nobody")
+end
+return P
+"""
+NO_CONFIG = 'return { name = "loads", fields = { { config = { type = "record", fields = {} } } } }'
+
+
+def test_consumers_are_looked_for_in_the_routes_workspace(gateway, plugin, echo_server):
+    gw = gateway(plugins="bundled,loads", lua_package_path=plugin("loads", LOADS, NO_CONFIG))
+    for prefix in ("", "/team", "/crew"):
+        if prefix:
+            create(gw, "/workspaces", name=prefix[1:])
+        create(gw, f"{prefix}/services", name="s", url=echo_server.url)
+        create(gw, f"{prefix}/services/s/routes", paths=[prefix or "/default"])
+        create(gw, f"{prefix}/plugins", name="loads", config={})
+    create(gw, "/consumers", username="ann", custom_id="ours")
+    create(gw, "/team/consumers", username="ann", custom_id="theirs")
+    assert [gw.proxy.get(p).headers["X-Ann"] for p in ("/default", "/team", "/crew")] == ["ours", "theirs", "nobody"]

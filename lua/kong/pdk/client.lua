@@ -69,7 +69,7 @@ local function new()
 
   local load_allowed = guard "kong.client.load_consumer"
   function _CLIENT.load_consumer(consumer_id, search_by_username)
-    load_allowed()
+    local r = load_allowed()
     if type(consumer_id) ~= "string" then
       error("consumer_id must be a string", 2)
     end
@@ -78,7 +78,7 @@ local function new()
       error("cannot load a consumer with an id that is not a uuid", 2)
     end
     local field = not is_id and "username" or nil
-    if C.sb_ffi_row("consumers", field, consumer_id, #consumer_id, out, nil) == C.SB_FFI_OK then
+    if C.sb_ffi_row(r, "consumers", field, consumer_id, #consumer_id, out, nil) == C.SB_FFI_OK then
       return state.entity(sbffi.take_owned())
     end
     return nil

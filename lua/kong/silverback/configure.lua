@@ -81,7 +81,7 @@ end
 local function apply(id, touched)
   local before, now = drop(id), nil
   local row, version
-  if C.sb_ffi_row("plugins", nil, id, #id, out, version_buf) == C.SB_FFI_OK then
+  if C.sb_ffi_row(nil, "plugins", nil, id, #id, out, version_buf) == C.SB_FFI_OK then
     version = tonumber(version_buf[0])
     row = cjson.decode(sbffi.take_owned())
   end
