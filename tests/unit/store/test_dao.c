@@ -382,6 +382,23 @@ workspaces_keep_apart(void **state)
     sb_store_close(s);
 }
 
+static void
+whole_numbers_beyond_64_bits(void **state)
+{
+    static const char *const priorities[] = {"1e20", "-1e20", "9223372036854775808.0", "9223372036854775807", "-9223372036854775808"};
+    sb_store_t *s = test_open(NULL);
+
+    for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++) {
+        json_t *made = test_insert(s, "routes", T("{\"paths\":[\"/a\"],\"regex_priority\":%s}", priorities[i]));
+        json_t *read = test_select(s, "routes", sb_json_string(made, "id"), NULL);
+
+        assert_true(json_equal(made, read));
+        json_decref(made);
+        json_decref(read);
+    }
+    sb_store_close(s);
+}
+
 static json_t *
 insert_in(sb_store_t *s, const char *ws, const char *entity, json_t *input)
 {
@@ -583,6 +600,7 @@ main(void)
         cmocka_unit_test(a_workspace_goes_with_its_content),
         cmocka_unit_test(certificates_take_their_snis_along),
         cmocka_unit_test(certificates_show_their_names),
+        cmocka_unit_test(whole_numbers_beyond_64_bits),
     };
 
     return cmocka_run_group_tests(tests, test_entities, NULL);

@@ -92,10 +92,9 @@ read_column(const sb_column_t *c, sqlite3_stmt *st, int i)
     switch (c->field->type) {
     case SB_T_STRING:
         return sb_sqlite_text(st, i);
-    case SB_T_INTEGER:
-        return json_integer(sqlite3_column_int64(st, i));
     case SB_T_BOOLEAN:
         return json_boolean(sqlite3_column_int(st, i));
+    case SB_T_INTEGER: /* beyond 64 bits a real */
     case SB_T_NUMBER:
         if (sqlite3_column_type(st, i) == SQLITE_INTEGER)
             return json_integer(sqlite3_column_int64(st, i));
