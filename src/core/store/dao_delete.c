@@ -137,18 +137,26 @@ goes_too(const plan_t *p, const step_t *step)
 static int
 unlink_row(plan_t *p, const step_t *step)
 {
-    json_t *row;
+    sb_record_t now = {0};
+    json_t *row, *key;
     int rc;
 
     if (goes_too(p, step))
         return SB_OK;
-    row = json_copy(step->rec.row);
+    /* As it is now: an earlier step may have taken another of its references. */
+    key = sb_table_key(step->t, step->rec.row);
+    rc = p->s->ops->get(p->s->conn, step->t, key, &now, p->err);
+    json_decref(key);
+    if (rc != SB_OK)
+        return SB_ERROR;
+    row = json_copy(now.row);
     json_object_set_new(row, step->null_field, json_null());
     if (json_is_integer(json_object_get(row, "updated_at")))
         json_object_set_new(row, "updated_at",
                             json_integer((json_int_t)(p->s->hooks.now != NULL ? p->s->hooks.now(p->s->hooks.arg) : (double)time(NULL))));
-    rc = sb_store_write(p->s, step->t, step->rec.ws, row, step->rec.row, p->err);
+    rc = sb_store_write(p->s, step->t, now.ws, row, now.row, p->err);
     json_decref(row);
+    json_decref(now.row);
     return rc;
 }
 

@@ -1,4 +1,5 @@
 /* The DAO: operations, each error code with its text and fields, references, uniqueness, cascades, workspaces. */
+#include "silverback/typedefs.h"
 #include "unit/store/store_test.h"
 
 #include <openssl/evp.h>
@@ -399,6 +400,36 @@ whole_numbers_beyond_64_bits(void **state)
     sb_store_close(s);
 }
 
+/* A row that refers twice to what goes loses both references. */
+static void
+references_are_set_null(void **state)
+{
+    static const struct sb_field fields[] = {
+        SB_FIELD_ID,
+        {.name = "one", .type = SB_T_FOREIGN, .reference = "consumers", .on_delete = SB_SET_NULL},
+        {.name = "two", .type = SB_T_FOREIGN, .reference = "consumers", .on_delete = SB_SET_NULL},
+        SB_FIELD_END,
+    };
+    static const struct sb_schema_def def = {.name = "test_links", .fields = fields, .workspaceable = true};
+    sb_err_t err = {0};
+    sb_store_t *s;
+    json_t *row;
+    char id[64];
+
+    sb_entity_register(&def);
+    s = test_open(NULL);
+    snprintf(id, sizeof(id), "%s", test_insert_id(s, "consumers", "{\"username\":\"c\"}"));
+    row = test_insert(s, "test_links", T("{\"one\":{\"id\":\"%s\"},\"two\":{\"id\":\"%s\"}}", id, id));
+    test_expect(sb_dao_delete(s, sb_entity_find("consumers"), id, NULL, NULL, &err), SB_OK, &err);
+    snprintf(id, sizeof(id), "%s", sb_json_string(row, "id"));
+    json_decref(row);
+    row = test_select(s, "test_links", id, NULL);
+    assert_true(json_is_null(json_object_get(row, "one")));
+    assert_true(json_is_null(json_object_get(row, "two")));
+    json_decref(row);
+    sb_store_close(s);
+}
+
 static json_t *
 insert_in(sb_store_t *s, const char *ws, const char *entity, json_t *input)
 {
@@ -601,6 +632,7 @@ main(void)
         cmocka_unit_test(certificates_take_their_snis_along),
         cmocka_unit_test(certificates_show_their_names),
         cmocka_unit_test(whole_numbers_beyond_64_bits),
+        cmocka_unit_test(references_are_set_null), /* last: its entity stays */
     };
 
     return cmocka_run_group_tests(tests, test_entities, NULL);
