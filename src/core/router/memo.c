@@ -6,7 +6,8 @@
  * where to look, never what is found, and a path that was never seen before is found by the part that its route has.
  *
  * Rows are kept as pointers into the snapshot. LMDB overwrites no page of its newest snapshot, so they stay good until the snapshot moves,
- * which makes all entries stale at once (tag). The table grows with what is kept, up to MEMO_MAX entries of 32 bytes.
+ * which makes all entries stale at once (tag). The table grows with what is kept, so that few pairs are full, up to
+ * MEMO_MAX entries of 32 bytes.
  */
 #include "core/router/router_int.h"
 
@@ -158,7 +159,7 @@ memo_keep(struct memo *m, uint64_t hash, sb_str_t row, sb_str_t value, sb_str_t 
 
     if (value.data != row.data + row.len || value.len > UINT32_MAX)
         return; /* a large value has pages of its own */
-    if (m->entries == NULL || (m->kept > m->size / 2 && m->size < MEMO_MAX))
+    if (m->entries == NULL || (m->kept > m->size / 4 && m->size < MEMO_MAX))
         grow(m);
     e = pair_of(m, hash);
     if (e[0].tag != m->tag || (e[1].tag == m->tag && e[0].check == (uint16_t)hash))
