@@ -108,6 +108,7 @@ free_how(struct probe_how *how)
 {
     free((char *)how->request);
     free((char *)how->authority);
+    json_decref(how->headers);
     free((char *)how->name);
 }
 
@@ -401,8 +402,10 @@ make_how(struct checked *c, const json_t *upstream, const json_t *active, const 
     sni = sni != NULL ? sni : host;
     if (is_type(active, "http") || is_type(active, "https"))
         how->request = make_request(active, header, &how->request_len);
-    else if (is_grpc(active))
+    else if (is_grpc(active)) {
         how->authority = sb_asprintf("%s", header);
+        how->headers = json_incref(json_object_get(active, "headers"));
+    }
     free(own);
     how->name = sb_strdup_len(sni, strlen(sni));
     how->tls = c->tls;

@@ -9,6 +9,7 @@
 #include <nghttp2/nghttp2.h>
 
 #define UNIMPLEMENTED 12 /* gRPC's status */
+#define MAX_HEADERS   64
 
 struct grpc_check {
     nghttp2_session *session;
@@ -92,25 +93,63 @@ pair(const char *name, const char *value)
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
 }
 
+/* Whether a header may be sent in a call: HTTP/2 has no place for those of a connection, and some are ours. */
 static bool
-submit(struct grpc_check *g, const char *authority, bool tls)
+is_metadata(const char *name)
 {
-    const nghttp2_nv head[] = {
-        pair(":method", "POST"),       pair(":scheme", tls ? "https" : "http"),  pair(":path", "/grpc.health.v1.Health/Check"),
-        pair(":authority", authority), pair("content-type", "application/grpc"), pair("te", "trailers")};
+    static const char *const others[] = {"connection", "content-length", "content-type",      "host",   "keep-alive", "proxy-connection",
+                                         "te",         "trailer",        "transfer-encoding", "upgrade"};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcasecmp(name, others[i]) == 0)
+            return false;
+    return name[0] != ':';
+}
+
+/* The upstream's headers for checks, {name: [value …]}, behind the n pairs in head; the number of all. */
+static size_t
+add_headers(nghttp2_nv head[MAX_HEADERS], size_t n, json_t *headers)
+{
+    const char *name;
+    json_t *values, *value;
+    size_t i;
+
+    json_object_foreach(headers, name, values)
+    {
+        json_array_foreach(values, i, value)
+        {
+            const char *text = json_string_value(value);
+
+            if (n < MAX_HEADERS && text != NULL && text[strcspn(text, "\r\n")] == '\0' && is_metadata(name))
+                head[n++] = pair(name, text);
+        }
+    }
+    return n;
+}
+
+static bool
+submit(struct grpc_check *g, const struct probe_how *how)
+{
+    nghttp2_nv head[MAX_HEADERS] = {pair(":method", "POST"),
+                                    pair(":scheme", how->tls != NULL ? "https" : "http"),
+                                    pair(":path", "/grpc.health.v1.Health/Check"),
+                                    pair(":authority", how->authority),
+                                    pair("content-type", "application/grpc"),
+                                    pair("te", "trailers")};
     const nghttp2_data_provider body = {.read_callback = read_body};
+    size_t n = add_headers(head, 6, how->headers);
 
     return nghttp2_submit_settings(g->session, NGHTTP2_FLAG_NONE, NULL, 0) == 0 &&
-           nghttp2_submit_request(g->session, NULL, head, sizeof(head) / sizeof(head[0]), &body, NULL) > 0;
+           nghttp2_submit_request(g->session, NULL, head, n, &body, NULL) > 0;
 }
 
 struct grpc_check *
-grpc_check_new(const char *authority, bool tls)
+grpc_check_new(const struct probe_how *how)
 {
     struct grpc_check *g = sb_calloc(sizeof(*g));
 
     g->status = -1;
-    if (start_session(g) && submit(g, authority, tls))
+    if (start_session(g) && submit(g, how))
         return g;
     grpc_check_free(g);
     return NULL;

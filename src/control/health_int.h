@@ -13,6 +13,7 @@ struct probe_how {
     const char *request; /* HTTP; length 0: a connection (with its handshake) is all */
     size_t request_len;
     const char *authority; /* of a check by gRPC; NULL: it is none */
+    json_t *headers;       /* the same: {name: [value …]}, NULL: none. Referenced */
     SSL_CTX *tls;          /* NULL: none */
     const char *name;      /* for SNI and verification; "" or an IP address: no SNI */
     ngx_msec_t timeout;
@@ -40,7 +41,7 @@ enum probe_end probe_start(const struct probe_how *how, const struct sockaddr *s
 void probes_drop(void);
 
 /* health_grpc.c. A call of gRPC's health service; NULL without memory. */
-struct grpc_check *grpc_check_new(const char *authority, bool tls);
+struct grpc_check *grpc_check_new(const struct probe_how *how);
 void grpc_check_free(struct grpc_check *g); /* NULL is fine */
 /* How many bytes are to be sent now, and which: the same until they were sent. */
 size_t grpc_check_to_send(struct grpc_check *g, const uint8_t **bytes);

@@ -270,7 +270,7 @@ enter(struct probe *p)
     if (p->state == SHAKING_HANDS)
         return start_tls(p);
     if (p->state == CALLING)
-        p->call = grpc_check_new(p->how->authority, p->ssl != NULL);
+        p->call = grpc_check_new(p->how);
     return p->state != CALLING || p->call != NULL;
 }
 

@@ -169,20 +169,22 @@ def test_least_connections(gateway, echo_servers):
     assert {port(gw) for _ in range(6)} == {a.port, b.port}
 
 
+def slow_down(server, seconds):
+    class Slow(server.RequestHandlerClass):
+        def respond(self, query, seen):
+            time.sleep(seconds)
+            super().respond(query, seen)
+
+    server.RequestHandlerClass = Slow
+
+
 def test_latency(gateway, echo_servers):
     """The slow server is found out, and gets little."""
     a, b = echo_servers(), echo_servers()
     gw = gateway(nginx_worker_processes=1)
     upstream(gw, "fast", {f"127.0.0.1:{a.port}": 100, f"127.0.0.1:{b.port}": 100}, algorithm="latency")
     route_to(gw, "http://fast")
-    original = b.RequestHandlerClass
-
-    class Slow(original):
-        def respond(self, query, seen):
-            time.sleep(0.2)
-            super().respond(query, seen)
-
-    b.RequestHandlerClass = Slow
+    slow_down(b, 0.2)
     n = collections.Counter(port(gw) for _ in range(40))
     assert 1 <= n[b.port] < 10
 
@@ -236,14 +238,7 @@ def test_latencies_are_known_over_edits(gateway, echo_servers):
     gw = gateway(nginx_worker_processes=1)
     upstream(gw, "fast", {f"127.0.0.1:{a.port}": 100, f"127.0.0.1:{b.port}": 100}, algorithm="latency")
     route_to(gw, "http://fast")
-    original = b.RequestHandlerClass
-
-    class Slow(original):
-        def respond(self, query, seen):
-            time.sleep(0.5)
-            super().respond(query, seen)
-
-    b.RequestHandlerClass = Slow
+    slow_down(b, 0.5)
     assert collections.Counter(port(gw) for _ in range(10))[b.port] == 1, "found out with one request"
     for i in range(6):
         assert gw.admin.patch("/upstreams/fast", json={"tags": [f"t{i}"]}).status_code == 200

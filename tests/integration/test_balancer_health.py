@@ -294,13 +294,15 @@ def test_grpc_checks(gateway, grpcs, kind, workdir):
     server.service.health = SERVING
     gw = gateway(lua_ssl_trusted_certificate=str(workdir / "ca.crt"))
     name = f"127.0.0.1:{server.port}"
-    upstream(gw, "pool", {name: 100}, host_header="svc.example", healthchecks=active(type=kind, https_sni="svc.example", http_failures=2))
+    upstream(gw, "pool", {name: 100}, host_header="svc.example", healthchecks=active(
+        type=kind, https_sni="svc.example", http_failures=2, headers={"X-Probe": ["one", "two\nlines"], "Connection": ["close"]}))
 
     def becomes(health):
         wait_for(lambda: by_target(gw) == {name: health}, f"the target to be {health}")
 
     wait_for(lambda: len(server.calls) > 3, "checks")
-    assert server.calls[0][0] == "/grpc.health.v1.Health/Check"
+    method, metadata = server.calls[0]
+    assert (method, metadata["x-probe"]) == ("/grpc.health.v1.Health/Check", "one") and "connection" not in metadata
     becomes("HEALTHY")
     server.service.health = NOT_SERVING
     becomes("UNHEALTHY")
