@@ -3,20 +3,18 @@
 # buildah (chroot isolation) over a system that debootstrap made, then runs the result with its own user, entry and command and goes through
 # docs/custom-plugin.md. Usage, as root, with python3-httpbin and gunicorn at hand:
 #   tests/packaging/image.sh BASE        BASE: a folder with a minimal Debian, such as $SB_CHROOTS/bookworm.base of tools/test-package
-# What this does not show is what an engine adds: namespaces, published ports, the health check's timing.
+# What this does not show is what an engine adds: namespaces, published ports, the health check. engine.sh does, on the images made here.
+#   SB_BUILDAH  where images and containers are kept (default /var/tmp/silverback-buildah)
 set -eu
 cd "$(dirname "$0")/../.."
-page=$PWD/docs/custom-plugin.md
 store=${SB_BUILDAH:-/var/tmp/silverback-buildah}
+page=$PWD/docs/custom-plugin.md
 tmp=$(mktemp -d)
+log=$tmp/node.log
+. tests/packaging/walk.sh
 trap 'rm -rf "$tmp"' EXIT
 
 b() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
-fail() {
-    echo "FAILED: $*" >&2
-    tail -n 30 "$tmp/node.log" >&2 2> /dev/null || true
-    exit 1
-}
 in_container() { b run --isolation chroot "$container" -- "$@"; }
 
 build() {
@@ -33,26 +31,6 @@ build() {
     b bud --isolation chroot --format docker -t mine:latest "$tmp/mine"
 }
 
-wait_for() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" > /dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "waited for: $*"
-        sleep 0.2
-    done
-}
-gone() { ! kill -0 "$node" 2> /dev/null; }
-commands() { sed -n '/^```sh/,/^```$/p' "$page" | grep '^curl'; }
-
-walk() {
-    local line
-    commands | sed -n 1,3p > "$tmp/setup"
-    while read -r line; do
-        bash -c "$line" 2> /dev/null | head -n 1 | grep -q ' 201 ' || fail "$line"
-    done < "$tmp/setup"
-    bash -c "$(commands | sed -n 4p)" 2> /dev/null | tr -d '\r' | grep -qi '^X-MyPlugin: http://localhost:8080/anything$' || fail "the request"
-}
-
 entry() { # what /entrypoint.sh makes of files
     in_container sh -c 'printf debug > /tmp/level; KONG_LOG_LEVEL_FILE=/tmp/level /entrypoint.sh env' | grep -qx KONG_LOG_LEVEL=debug || fail "a setting from a file"
     ! in_container sh -c 'KONG_LOG_LEVEL=x KONG_LOG_LEVEL_FILE=/tmp/level /entrypoint.sh true' 2> /dev/null || fail "a setting given twice is accepted"
@@ -66,22 +44,22 @@ run() { # on a loopback of its own
     container=$(b from localhost/mine:latest)
     trap 'kill $httpbin; b rm "$container" > /dev/null; rm -rf "$tmp"' EXIT
     entry
-    # An engine gives the standard streams to the container's user.
-    touch "$tmp/node.log"
-    chown 1000 "$tmp/node.log"
-    in_container /entrypoint.sh kong docker-start >> "$tmp/node.log" 2>&1 &
+    # An engine gives the standard streams to the container's user; buildah does not: a file of the user's takes their place.
+    log=$(b mount "$container")/tmp/node.log
+    in_container sh -c 'exec /entrypoint.sh kong docker-start > /tmp/node.log 2>&1' &
+    running=$!
     wait_for 120 curl -fs http://localhost:8001/
     wait_for 60 curl -fs http://localhost:8080/get
     node=$(in_container sh -c 'cat /usr/local/kong/pids/nginx.pid')
     [ "$(ps -o uid= -p "$node" | tr -d ' ')" = 1000 ] || fail "the node does not run as kong"
     in_container kong health || fail "kong health"
-    walk
+    set_up
+    check_request
     in_container kong reload || fail "kong reload"
-    walk_again=$(curl -s -o /dev/null -w '%{http_code}' http://localhost:8000/mock/anything)
-    [ "$walk_again" = 200 ] || fail "after the reload: $walk_again"
-    grep -q 'GET /mock/anything' "$tmp/node.log" || fail "the access log is not on standard output"
+    check_request
+    grep -q 'GET /mock/anything' "$log" || fail "the access log is not on standard output"
     kill -QUIT "$node"
-    wait_for 60 gone
+    wait "$running" || fail "the end: exit code $?"
     echo "image: passed"
 }
 

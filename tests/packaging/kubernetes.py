@@ -1,19 +1,24 @@
 #!/usr/bin/python3
-"""Checks packaging/kubernetes and packaging/helm: `tests/packaging/kubernetes.py SWAGGER [HELM]`.
+"""Checks packaging/kubernetes and packaging/helm: `make test-kubernetes`, or `tests/packaging/kubernetes.py [SWAGGER HELM]`.
 
-SWAGGER is Kubernetes' own description of its API, api/openapi-spec/swagger.json of its source (the Go module k8s.io/kubernetes has it: `go mod
-download -json k8s.io/kubernetes@v1.34.2` says where it lands). Every manifest must fit it strictly: no field that it does not know. HELM is the program
-(default `helm`), which renders the chart with several sets of values, good and bad. What the schema cannot say is looked at here: mounts have
-volumes, probes and services name ports that exist, the plugin's code is that of examples/my-plugin.
+SWAGGER is Kubernetes' own description of its API, api/openapi-spec/swagger.json of its source. Every manifest must fit it strictly: no field that
+it does not know. HELM is the program, which renders the chart with several sets of values, good and bad. Without arguments both are fetched, in
+the versions below, as Go modules, which needs Go 1.21 or later (it gets itself the version that Helm wants) and keeps them in Go's own cache. What
+the schema cannot say is looked at here: mounts have volumes, probes and services name ports that exist, the plugin's code is that of
+examples/my-plugin.
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import jsonschema
 import yaml
 
+KUBERNETES = "k8s.io/kubernetes@v1.34.2"
+HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "packaging" / "helm" / "silverback"
 PLUGIN = "plugins.configMaps[0].name=kong-plugin-my-plugin,plugins.configMaps[0].pluginName=my-plugin"
@@ -135,13 +140,29 @@ def check_chart(validator, helm):
     return len(GOOD), len(BAD)
 
 
-def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    validator = Validator(sys.argv[1])
+def fetch(folder):
+    """(SWAGGER, HELM), with what is not in Go's cache put into `folder`."""
+    run = {"cwd": folder, "env": dict(os.environ, GOBIN=folder, GOFLAGS="-mod=mod"), "check": True, "text": True}
+    module = json.loads(subprocess.run(["go", "mod", "download", "-json", KUBERNETES], stdout=subprocess.PIPE, **run).stdout)
+    subprocess.run(["go", "install", HELM], **run)
+    return f"{module['Dir']}/api/openapi-spec/swagger.json", f"{folder}/helm"
+
+
+def check(swagger, helm):
+    validator = Validator(swagger)
     manifests = check_manifests(validator)
-    good, bad = check_chart(validator, sys.argv[2] if len(sys.argv) == 3 else "helm")
+    good, bad = check_chart(validator, helm)
     print(f"kubernetes: {manifests} manifests fit; the chart renders with {good} sets of values and refuses {bad}")
+
+
+def main():
+    if len(sys.argv) == 3:
+        check(*sys.argv[1:])
+    elif len(sys.argv) == 1:
+        with tempfile.TemporaryDirectory() as folder:
+            check(*fetch(folder))
+    else:
+        sys.exit(__doc__)
 
 
 main()
