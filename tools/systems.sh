@@ -10,6 +10,7 @@ in_system() {
     shift
     unshare ${OFFLINE:+--net} --mount --propagation private --pid --fork --kill-child -- bash -c '
         dir=$1; shift
+        mount --bind "$dir" "$dir" # a mount of its own, as a root is: commands that make a namespace of mounts want one
         for m in sys dev; do mount --rbind /$m "$dir/$m"; done
         mount -t proc proc "$dir/proc"
         [ -z "${OFFLINE:-}" ] || ip link set lo up

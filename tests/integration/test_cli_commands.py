@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -338,18 +339,18 @@ def foreground(node, *before):
         p.wait(30)
 
 
-@pytest.mark.parametrize("signal", ["TERM", "QUIT", "INT"])
-def test_docker_start(node, signal):
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT], ids=["TERM", "QUIT", "INT"])
+def test_docker_start(node, ending):
     with foreground(node) as p:
         assert node.pid() == p.pid
         assert node.proxy.get("/hello").status_code == 404
         wait_for(lambda: "GET /hello " in (node.prefix / "out").read_text(), "the access log on standard output")
         assert "supervisor: started" in (node.prefix / "err").read_text()
         workers = set(node.workers("proxy"))
-        subprocess.run(["kill", "-HUP", str(p.pid)], check=True)
+        p.send_signal(signal.SIGHUP)
         wait_for(lambda: node.workers("proxy") and not workers & set(node.workers("proxy")), "new workers after HUP")
         assert node.run("health").returncode == 0
-        subprocess.run(["kill", f"-{signal}", str(p.pid)], check=True)
+        p.send_signal(ending)
         assert p.wait(30) == 0
     assert not node.processes()
 
@@ -374,7 +375,7 @@ def test_as_the_first_process_of_a_container(node):
     with foreground(node, "unshare", "-p", "-f", "--mount-proc") as p:
         assert (node.prefix / "pids/nginx.pid").read_text() == "1\n"
         first = (pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text()).split()[0]
-        inside = ["nsenter", "-p", "-m", "-t", first, PROGRAM]
+        inside = ["nsenter", "-p", "-m", "-r", "-t", first, PROGRAM]
 
         def run(*args):
             return subprocess.run([*inside, *args], cwd=node.prefix, env=node.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
