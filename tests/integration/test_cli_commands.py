@@ -240,7 +240,7 @@ def test_gen_cert(node):
     assert (node.prefix / "cluster.key").stat().st_mode & 0o777 == 0o600
     assert (node.prefix / "cluster.crt").stat().st_mode & 0o777 == 0o644
     text = openssl("x509", "-in", "cluster.crt", "-noout", "-text", cwd=node.prefix)
-    assert "Subject: CN = kong_clustering" in text and "Issuer: CN = kong_clustering" in text and "secp384r1" in text
+    assert re.search("Subject: CN ?= ?kong_clustering", text) and re.search("Issuer: CN ?= ?kong_clustering", text) and "secp384r1" in text
     assert openssl("x509", "-in", "cluster.crt", "-noout", "-pubkey", cwd=node.prefix) == openssl("pkey", "-in", "cluster.key", "-pubout", cwd=node.prefix)
     openssl("verify", "-CAfile", "cluster.crt", "-partial_chain", "cluster.crt", cwd=node.prefix)
     key = (node.prefix / "cluster.key").read_text()

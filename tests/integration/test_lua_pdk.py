@@ -6,16 +6,24 @@ import subprocess
 import pytest
 
 import support
+from dnsserver import DnsServer
 from lua_support import LuaError, Probe, create, package_path
 from support import ROOT
 
 
 @pytest.fixture(scope="module")
-def node():
+def names():
+    """A name server that knows no name, in place of the machine's, which may not answer at all."""
+    with DnsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def node(names):
     ports = support.Ports()
     echo = support.EchoServer(ports.take())
     gw = support.Gateway(ports, {"plugins": "bundled,probe,probe-response", "nginx_worker_processes": 1, "trusted_ips": "127.0.0.1",
-                                 "lua_package_path": package_path("probe", "probe-response"),
+                                 "lua_package_path": package_path("probe", "probe-response"), "dns_resolver": f"127.0.0.1:{names.port}",
                                  "nginx_http_client_body_buffer_size": "8k", "nginx_http_lua_shared_dict": "probe_dict 1m"})
     gw.start()
     gw.echo = echo

@@ -5,6 +5,7 @@ import grpc
 import pytest
 
 import support
+from dnsserver import DnsServer
 from grpc_support import SERVICE, Server, call, channel
 from proxy_support import create, upstream
 from tls_support import Cert
@@ -116,8 +117,15 @@ def test_errors_of_the_service(node, server):
     assert error.code() == grpc.StatusCode.DATA_LOSS and error.details() == "broken off"
 
 
-def test_errors_of_the_gateway(node, server, ports):
-    n = node()
+@pytest.fixture
+def names():
+    """A name server that knows no name, in place of the machine's, which may not answer at all."""
+    with DnsServer() as server:
+        yield server
+
+
+def test_errors_of_the_gateway(node, server, ports, names):
+    n = node(dns_resolver=f"127.0.0.1:{names.port}")
     error = failure(call(n.channel, "Unary"), b"")
     assert error.code() == grpc.StatusCode.NOT_FOUND and error.details() == "no Route matched with those values"
     service = n.route(f"grpc://127.0.0.1:{ports.take()}", service={"retries": 1})

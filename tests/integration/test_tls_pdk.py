@@ -1,5 +1,6 @@
 """TLS for Lua plugins: the certificate handler, kong.client.tls, kong.service.set_tls_*."""
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -101,7 +102,7 @@ def test_authorities_are_told(asking):
     gw = asking(ca=ca.pem)
     out = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gw.tls_port}"], stdin=subprocess.DEVNULL, capture_output=True,
                          text=True, timeout=60).stdout
-    assert "Acceptable client certificate CA names\nCN = told.test" in out
+    assert re.search("Acceptable client certificate CA names\nCN ?= ?told.test", out)
 
 
 def test_session_reuse(asking):
