@@ -186,6 +186,8 @@ sb_capture_commit(sb_ctx_t *ctx)
 
     if (c == NULL || ctx->exited)
         return;
+    if (!c->failed && ctx->exchange != NULL && sb_trailers_move(ctx->exchange->r, r) != NGX_OK)
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "trailers are dropped: no memory");
     ctx->exit = (sb_exit_t){(int)r->headers_out.status, {NULL, 0}, c->body};
     ctx->exited = 1;
     ctx->source = c->failed ? SB_SOURCE_ERROR : SB_SOURCE_SERVICE;

@@ -155,7 +155,7 @@ is_grpc(ngx_http_request_t *r)
 {
     ngx_table_elt_t *type = r->headers_in.content_type;
 
-    return r->http_version == NGX_HTTP_VERSION_20 && type != NULL && type->value.len >= 16 &&
+    return r->http_version >= NGX_HTTP_VERSION_20 && type != NULL && type->value.len >= 16 &&
            ngx_strncasecmp(type->value.data, (u_char *)"application/grpc", 16) == 0;
 }
 

@@ -20,7 +20,8 @@ typedef struct sb_try {
     uint16_t code; /* HTTP status of a failed try, 0: none */
 } sb_try_t;
 
-struct sb_grpc; /* grpc.c */
+struct sb_grpc;     /* grpc.c */
+struct sb_trailers; /* upstream_trailers.c */
 
 struct sb_exchange {
     sb_ctx_t *ctx;
@@ -53,6 +54,7 @@ struct sb_exchange {
     bool chunked_request, head_sent, broken; /* broken: the answer's chunks make no sense */
     ngx_int_t end;                           /* how it ended: NGX_OK, or an error or status */
     ngx_chain_t *free, *busy;                /* of the chunked request body */
+    struct sb_trailers *trailers;            /* of an answer in chunks; NULL: nobody wants them */
 
     struct sb_grpc *grpc; /* of an exchange by HTTP/2 */
 
@@ -99,5 +101,14 @@ ngx_int_t sb_upstream_filter_init(void *data);
 ngx_int_t sb_upstream_copy(ngx_event_pipe_t *p, ngx_buf_t *buf);
 ngx_int_t sb_upstream_plain(void *data, ssize_t bytes);
 ngx_int_t sb_upstream_chunked_output(void *data, ngx_chain_t *in);
+/* upstream_trailers.c. Whether the client sent "TE: trailers". */
+bool sb_upstream_te_trailers(ngx_http_request_t *r);
+/* An answer in chunks begins: x->trailers is set when the client can be sent trailers. Then, after each step of the parser, the framing it
+ * has passed; when it is done, the trailers become the answer's. NGX_OK; NGX_ERROR: no memory. */
+ngx_int_t sb_trailers_expect(sb_exchange_t *x);
+ngx_int_t sb_trailers_framing(sb_exchange_t *x, const u_char *from, const u_char *to);
+ngx_int_t sb_trailers_done(sb_exchange_t *x);
+/* Trailers of a captured answer become the main request's. */
+ngx_int_t sb_trailers_move(ngx_http_request_t *from, ngx_http_request_t *to);
 
 #endif

@@ -247,3 +247,24 @@ sb_headers_in_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value)
     sb_headers_in_clear(r, name);
     return sb_headers_in_add(r, name, value);
 }
+
+/* ---- values ---- */
+
+bool
+sb_header_list_has(const ngx_str_t *list, const ngx_str_t *name)
+{
+    const u_char *p = list->data, *end = p + list->len;
+
+    while (p < end) {
+        const u_char *start, *stop;
+        while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
+            p++;
+        for (start = p; p < end && *p != ','; p++)
+            ;
+        for (stop = p; stop > start && (stop[-1] == ' ' || stop[-1] == '\t'); stop--)
+            ;
+        if ((size_t)(stop - start) == name->len && ngx_strncasecmp((u_char *)start, name->data, name->len) == 0)
+            return true;
+    }
+    return false;
+}

@@ -274,7 +274,7 @@ check_grpc(sb_ctx_t *ctx, bool https)
 {
     bool grpc = grpc_content(ctx->r);
 
-    if (grpc && ctx->r->http_version != NGX_HTTP_VERSION_20) {
+    if (grpc && ctx->r->http_version < NGX_HTTP_VERSION_20) {
         sb_exit_error(ctx, 426, SB_STR("Please use HTTP2 protocol"));
         sb_headers_out_set(ctx->r, SB_STR("connection"), SB_STR("Upgrade"));
         sb_headers_out_set(ctx->r, SB_STR("upgrade"), SB_STR("HTTP/2"));

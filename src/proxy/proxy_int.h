@@ -384,6 +384,8 @@ sb_str_t sb_header_text(ngx_pool_t *pool, sb_str_t s);
 ngx_int_t sb_headers_in_set(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 ngx_int_t sb_headers_in_add(ngx_http_request_t *r, sb_str_t name, sb_str_t value);
 void sb_headers_in_clear(ngx_http_request_t *r, sb_str_t name);
+/* Whether a name or token stands in a comma list, in any case of letters. */
+bool sb_header_list_has(const ngx_str_t *list, const ngx_str_t *name);
 
 /* The headers that the service sent, as it sent them, captured or not; NULL: it has not answered. Kept only when Lua
  * takes part in the request. (upstream_header.c) */

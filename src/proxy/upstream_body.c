@@ -38,6 +38,7 @@ sb_upstream_filter_init(void *data)
         u->pipe->length = 3; /* "0" CR LF at least */
         u->input_filter = chunked_plain;
         u->length = 1;
+        return sb_trailers_expect(sb_ctx(r)->exchange);
     } else {
         u->pipe->length = u->headers_in.content_length_n;
         u->length = u->headers_in.content_length_n;
@@ -107,6 +108,21 @@ break_off(ngx_http_request_t *r, sb_exchange_t *x)
     x->broken = true;
 }
 
+/* The next step of the parser, whose framing is looked at for trailers too. NGX_OK: data comes; NGX_DONE: the answer is complete;
+ * NGX_AGAIN: the buffer ends here; NGX_ERROR: the framing is bad, or no memory. */
+static ngx_int_t
+parse(ngx_http_request_t *r, ngx_buf_t *buf, sb_exchange_t *x)
+{
+    const u_char *from = buf->pos;
+    ngx_int_t rc = ngx_http_parse_chunked(r, buf, &x->chunked);
+
+    if (x->trailers == NULL || rc == NGX_ERROR)
+        return rc;
+    if (sb_trailers_framing(x, from, buf->pos) != NGX_OK)
+        return NGX_ERROR;
+    return rc == NGX_DONE && sb_trailers_done(x) != NGX_OK ? NGX_ERROR : rc;
+}
+
 /* Cuts a raw buffer into the pieces that hold data. They are linked by shadow, the last one to the raw buffer, which nginx then
  * takes back once that piece was sent. */
 static ngx_int_t
@@ -119,7 +135,7 @@ chunked_pipe(ngx_event_pipe_t *p, ngx_buf_t *buf)
 
     if (buf->pos == buf->last || p->upstream_done || x->broken)
         return NGX_OK;
-    while ((rc = ngx_http_parse_chunked(r, buf, &x->chunked)) == NGX_OK) {
+    while ((rc = parse(r, buf, x)) == NGX_OK) {
         size_t size = (size_t)ngx_min((off_t)(buf->last - buf->pos), x->chunked.size);
         b = piece(p, buf->pos, size);
         if (b == NULL)
@@ -180,7 +196,7 @@ chunked_plain(void *data, ssize_t bytes)
         tail = &(*tail)->next;
     buf->pos = buf->last;
     buf->last += bytes;
-    while ((rc = ngx_http_parse_chunked(r, buf, &x->chunked)) == NGX_OK) {
+    while ((rc = parse(r, buf, x)) == NGX_OK) {
         size_t size = (size_t)ngx_min((off_t)(buf->last - buf->pos), x->chunked.size);
         if (add_out(u, r->pool, buf->pos, size, &tail) != NGX_OK)
             return NGX_ERROR;

@@ -178,14 +178,6 @@ buffering(ngx_http_upstream_t *u, ngx_table_elt_t *h)
 }
 
 static bool
-asked_for_trailers(ngx_http_request_t *r)
-{
-    ngx_table_elt_t *te = r->headers_in.te;
-
-    return te != NULL && ngx_strlcasestrn(te->value.data, te->value.data + te->value.len, (u_char *)"trailers", 8 - 1) != NULL;
-}
-
-static bool
 asked_for_upgrade(ngx_http_request_t *r, const ngx_table_elt_t *h)
 {
     ngx_table_elt_t *asked = r->headers_in.upgrade;
@@ -224,7 +216,7 @@ note(ngx_http_request_t *r, ngx_table_elt_t *h, enum kind kind)
         h->hash = asked_for_upgrade(r, h) ? h->hash : 0;
         break;
     case TRAILER:
-        h->hash = asked_for_trailers(r) ? h->hash : 0;
+        h->hash = sb_upstream_te_trailers(r) ? h->hash : 0;
         break;
     case ENDS_HERE:
         h->hash = 0;

@@ -56,26 +56,6 @@ action_of(const ngx_table_elt_t *h)
     return (enum action)sb_names_find(&names, h);
 }
 
-/* A comma list in which a name may stand. */
-static bool
-list_has(const ngx_str_t *list, const ngx_str_t *name)
-{
-    const u_char *p = list->data, *end = p + list->len;
-
-    while (p < end) {
-        const u_char *start, *stop;
-        while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
-            p++;
-        for (start = p; p < end && *p != ','; p++)
-            ;
-        for (stop = p; stop > start && (stop[-1] == ' ' || stop[-1] == '\t'); stop--)
-            ;
-        if ((size_t)(stop - start) == name->len && ngx_strncasecmp((u_char *)start, name->data, name->len) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* ---- what the writer needs to know ---- */
 
 struct head {
@@ -144,6 +124,8 @@ forwarded(struct head *h)
 static const char *
 via_text(const ngx_http_request_t *r)
 {
+    if (r->http_version > NGX_HTTP_VERSION_20) /* nginx before 1.25 has no name for 3 */
+        return "3 kong/" SB_KONG_VERSION;
     if (r->http_version == NGX_HTTP_VERSION_20)
         return "2 kong/" SB_KONG_VERSION;
     return r->http_version == NGX_HTTP_VERSION_10 ? "1.0 kong/" SB_KONG_VERSION : "1.1 kong/" SB_KONG_VERSION;
@@ -195,7 +177,7 @@ note_list(sb_ctx_t *ctx, const ngx_str_t *list)
     for (ngx_list_part_t *part = &ctx->r->headers_in.headers.part; part != NULL; part = part->next) {
         const ngx_table_elt_t *e = part->elts;
         for (ngx_uint_t i = 0; i < part->nelts; i++)
-            if (e[i].hash != 0 && action_of(&e[i]) != DROP && list_has(list, &e[i].key) && note(ctx, &e[i]) != NGX_OK)
+            if (e[i].hash != 0 && action_of(&e[i]) != DROP && sb_header_list_has(list, &e[i].key) && note(ctx, &e[i]) != NGX_OK)
                 return NGX_ERROR;
     }
     return NGX_OK;
@@ -250,14 +232,13 @@ static ngx_int_t
 plan_head(struct head *h)
 {
     ngx_http_request_t *r = h->r;
-    ngx_table_elt_t *te = r->headers_in.te;
     sb_service_t *s = h->ctx->service;
 
     forwarded(h);
     h->peer = sb_peer_text(h->ctx);
     h->via = via_text(r);
     h->upgrade = sb_upstream_is_websocket(r);
-    h->trailers = te != NULL && te->hash != 0 && list_has(&te->value, &(ngx_str_t)ngx_string("trailers"));
+    h->trailers = sb_upstream_te_trailers(r);
     h->lone_question = r->args.len == 0 && r->unparsed_uri.len == h->ctx->raw_path.len + 1;
     h->path_up = h->ctx->upstream_path;
     h->service_path = s != NULL ? s->path : (sb_str_t){"", 0};

@@ -56,7 +56,7 @@ class Raw:
             name, value = line.split(":", 1)
             name, value = name.lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if head or status in (101, 204, 304):
+        if head or status < 200 or status in (204, 304):
             return status, headers, b""
         if headers.get("transfer-encoding") == "chunked":
             return status, headers, self.chunks()

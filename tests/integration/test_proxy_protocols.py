@@ -53,7 +53,7 @@ class H2Client:
         if body is not None:
             self.h2.send_data(stream, body, end_stream=True)
         self.flush()
-        self.answers[stream] = {"headers": None, "body": b"", "done": False, "reset": False}
+        self.answers[stream] = {"headers": None, "body": b"", "trailers": None, "done": False, "reset": False}
         return stream
 
     def answer(self, stream):
@@ -66,10 +66,16 @@ class H2Client:
             self.flush()
         return answer
 
+    @staticmethod
+    def fields(headers):
+        return {k.decode() if isinstance(k, bytes) else k: v.decode() if isinstance(v, bytes) else v for k, v in headers}
+
     def take(self, event):
         answer = self.answers.get(getattr(event, "stream_id", None))
         if isinstance(event, h2.events.ResponseReceived):
-            answer["headers"] = {k.decode() if isinstance(k, bytes) else k: v.decode() if isinstance(v, bytes) else v for k, v in event.headers}
+            answer["headers"] = self.fields(event.headers)
+        elif isinstance(event, h2.events.TrailersReceived):
+            answer["trailers"] = self.fields(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             answer["body"] += event.data
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
