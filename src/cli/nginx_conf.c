@@ -7,6 +7,7 @@
 #include "cli/paths.h"
 
 #include <nginx.h>
+#include <ngx_auto_config.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -418,6 +419,37 @@ sb_nginx_listens_tls(const sb_settings_t *s, const char *setting)
     return false;
 }
 
+#ifdef NGX_HTTP_V3
+static const bool has_http3 = true;
+#else
+static const bool has_http3 = false;
+#endif
+
+int
+sb_nginx_check_quic(const sb_settings_t *s, const char *setting, sb_err_t *err)
+{
+    size_t n;
+    const sb_listen_t *l = sb_settings_listen(s, setting, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (l[i].quic && !has_http3)
+            return sb_err_set(err, 0,
+                              "%s: '%s:%u' has the flag quic: it needs an nginx with HTTP/3 (ngx_http_v3_module), and nginx " NGINX_VERSION
+                              " here has none",
+                              setting, l[i].address, l[i].port);
+    return SB_OK;
+}
+
+/* The UDP listener of an entry. Without reuseport any worker would get any packet: each needs a socket of its own. */
+static void
+listen_quic(const sb_listen_t *l, int depth, sb_buf_t *out)
+{
+    const char *only = strstr(l->flags, "ipv6only=");
+
+    sb_nginx_line(out, depth, "listen %s:%u quic reuseport%s%.*s", l->address, l->port, only != NULL ? " " : "",
+                  only != NULL ? (int)strcspn(only, " ") : 0, only != NULL ? only : "");
+}
+
 void
 sb_nginx_listens(const sb_settings_t *s, const char *setting, int depth, sb_buf_t *out)
 {
@@ -436,6 +468,8 @@ sb_nginx_listens(const sb_settings_t *s, const char *setting, int depth, sb_buf_
             sb_buf_addf(&flags, " %s", l[i].flags);
         sb_nginx_line(out, depth, "listen %s:%u%s", l[i].address, l[i].port, flags.len != 0 ? flags.data : "");
         sb_buf_free(&flags);
+        if (l[i].quic)
+            listen_quic(&l[i], depth, out);
     }
     for (size_t i = 0; i < n && nginx_version >= 1025001; i++) {
         if (l[i].http2) {

@@ -38,6 +38,8 @@ int sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *co
 void sb_nginx_http(const sb_settings_t *s, sb_instance_t instance, sb_buf_t *out);
 /* A `listen` line per entry of a listen setting. */
 void sb_nginx_listens(const sb_settings_t *s, const char *setting, int depth, sb_buf_t *out);
+/* SB_DECLINED, with the setting's name: an entry asks for HTTP/3, which the nginx that this is built for has not. */
+int sb_nginx_check_quic(const sb_settings_t *s, const char *setting, sb_err_t *err);
 /* True if an entry has ssl. */
 bool sb_nginx_listens_tls(const sb_settings_t *s, const char *setting);
 /* ssl_certificate and ssl_certificate_key lines from "<kind>_cert" and "<kind>_cert_key" (kind: "ssl", "admin_ssl", "status_ssl"), or the

@@ -175,6 +175,8 @@ sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
     memcpy(list, modules, sizeof(list));
     if (stream)
         list[5] = "ngx_stream_silverback_module";
+    if (sb_nginx_check_quic(s, "proxy_listen", err) != SB_OK)
+        return SB_DECLINED;
     rc = sb_nginx_main(s, SB_INSTANCE_PROXY, stream ? list : list + 1, out, err);
     if (rc != SB_OK)
         return rc;

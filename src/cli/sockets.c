@@ -94,7 +94,7 @@ take_option(const char *word, sb_sock_t *sock)
                               strcmp(word, "default_server") != 0);
     if (strcmp(word, "reuseport") == 0)
         sock->reuseport = true;
-    else if (strcmp(word, "udp") == 0)
+    else if (strcmp(word, "udp") == 0 || strcmp(word, "quic") == 0)
         sock->datagram = true;
     else if (strcmp(word, "ipv6only=off") == 0)
         sock->ipv6only = false;

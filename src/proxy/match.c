@@ -24,8 +24,8 @@ next_header(void *arg, sb_str_t name, unsigned n, sb_str_t *value)
     return false;
 }
 
-static in_port_t
-listener_port(ngx_http_request_t *r)
+in_port_t
+sb_listener_port(ngx_http_request_t *r)
 {
     return ngx_inet_get_port(r->connection->local_sockaddr);
 }
@@ -43,14 +43,14 @@ local_address(ngx_http_request_t *r)
 }
 
 in_port_t
-sb_public_port(in_port_t port)
+sb_public_port(const sb_conf_t *conf, in_port_t port)
 {
-    sb_port_map_t *map;
+    const sb_port_map_t *map;
 
-    if (sb_conf->port_maps == NULL)
+    if (conf->port_maps == NULL)
         return port;
-    map = sb_conf->port_maps->elts;
-    for (ngx_uint_t i = 0; i < sb_conf->port_maps->nelts; i++)
+    map = conf->port_maps->elts;
+    for (ngx_uint_t i = 0; i < conf->port_maps->nelts; i++)
         if (map[i].from == port)
             return map[i].to;
     return port;
@@ -59,7 +59,7 @@ sb_public_port(in_port_t port)
 in_port_t
 sb_forwarded_port(sb_ctx_t *ctx)
 {
-    return sb_public_port(listener_port(ctx->r));
+    return sb_public_port(sb_conf, sb_listener_port(ctx->r));
 }
 
 /* The path as sent. unparsed_uri is what stood in the request line behind the authority. */

@@ -158,6 +158,31 @@ read_port_maps(ngx_conf_t *cf, sb_conf_t *conf)
     return NGX_CONF_OK;
 }
 
+/* Of the listeners with the flag quic, under the ports that clients know. */
+static char *
+read_alt_svcs(ngx_conf_t *cf, sb_conf_t *conf)
+{
+    size_t n;
+    const sb_listen_t *l = sb_settings_listen(conf->settings, "proxy_listen", &n);
+
+    for (size_t i = 0; i < n; i++) {
+        sb_alt_svc_t *alt;
+        u_char *text;
+        if (!l[i].quic)
+            continue;
+        if (conf->alt_svcs == NULL && (conf->alt_svcs = ngx_array_create(cf->pool, n, sizeof(*alt))) == NULL)
+            return NGX_CONF_ERROR;
+        alt = ngx_array_push(conf->alt_svcs);
+        text = ngx_pnalloc(cf->pool, sizeof("h3=\":65535\"; ma=86400"));
+        if (alt == NULL || text == NULL)
+            return NGX_CONF_ERROR;
+        alt->port = l[i].port;
+        alt->value.len = (size_t)(ngx_sprintf(text, "h3=\":%ui\"; ma=86400", (ngx_uint_t)sb_public_port(conf, l[i].port)) - text);
+        alt->value.data = text;
+    }
+    return NGX_CONF_OK;
+}
+
 #define CACHE_BYTES_MAX (32u * 1024 * 1024)
 
 static size_t
@@ -222,7 +247,7 @@ read_settings(ngx_conf_t *cf, sb_conf_t *conf)
     conf->keepalive_timeout = (ngx_msec_t)(sb_settings_num(s, "upstream_keepalive_idle_timeout") * 1000);
     conf->cache_bytes = cache_bytes(s);
     conf->error_default = sb_error_type_of(sb_settings_str(s, "error_default_type"));
-    if (read_templates(cf, conf) != NGX_CONF_OK || read_port_maps(cf, conf) != NGX_CONF_OK)
+    if (read_templates(cf, conf) != NGX_CONF_OK || read_port_maps(cf, conf) != NGX_CONF_OK || read_alt_svcs(cf, conf) != NGX_CONF_OK)
         return NGX_CONF_ERROR;
     return read_trusted(cf, conf);
 }

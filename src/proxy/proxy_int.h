@@ -58,6 +58,12 @@ typedef struct sb_port_map {
     in_port_t from, to;
 } sb_port_map_t;
 
+/* A listener that serves HTTP/3 too, and what Alt-Svc says of it. */
+typedef struct sb_alt_svc {
+    in_port_t port;
+    ngx_str_t value;
+} sb_alt_svc_t;
+
 /* One per nginx cycle, read-only once parsed. */
 typedef struct sb_conf {
     ngx_str_t prefix;
@@ -68,6 +74,7 @@ typedef struct sb_conf {
     ngx_array_t *trusted;   /* of ngx_cidr_t; NULL: none */
     ngx_int_t realip_index; /* variable $realip_remote_addr, with trusted */
     ngx_array_t *port_maps; /* of sb_port_map_t; NULL: none */
+    ngx_array_t *alt_svcs;  /* of sb_alt_svc_t; NULL: none */
     ngx_uint_t keepalive_size, keepalive_requests;
     ngx_msec_t keepalive_timeout;
     size_t cache_bytes;               /* limit of what a worker caches (cache.h) */
@@ -349,8 +356,10 @@ sb_ctx_t *sb_ctx_make(ngx_http_request_t *r);
 void sb_match(sb_ctx_t *ctx);
 /* phases.c: goes on after a native step that waited. */
 void sb_phases_resume(sb_ctx_t *ctx);
+/* The port that the client has connected to. */
+in_port_t sb_listener_port(ngx_http_request_t *r);
 /* The port that clients know this listener by: by port_maps. */
-in_port_t sb_public_port(in_port_t port);
+in_port_t sb_public_port(const sb_conf_t *conf, in_port_t port);
 in_port_t sb_forwarded_port(sb_ctx_t *ctx);
 /* Scheme, host, port and path as the first proxy saw them, when the peer is trusted to tell; else as seen here. */
 sb_str_t sb_forwarded_proto(sb_ctx_t *ctx);

@@ -27,12 +27,12 @@ add(ngx_http_request_t *r, const char *name, size_t name_len, const char *lower,
 #define ADD(r, name, lower, value, len) add((r), (name), sizeof(name) - 1, (lower), (value), (len))
 
 static ngx_table_elt_t *
-find_via(ngx_http_request_t *r)
+find_header(ngx_http_request_t *r, const char *lower, size_t len)
 {
     for (ngx_list_part_t *part = &r->headers_out.headers.part; part != NULL; part = part->next) {
         ngx_table_elt_t *h = part->elts;
         for (ngx_uint_t i = 0; i < part->nelts; i++)
-            if (h[i].hash != 0 && h[i].key.len == 3 && ngx_strncasecmp(h[i].key.data, (u_char *)"via", 3) == 0)
+            if (h[i].hash != 0 && h[i].key.len == len && ngx_strncasecmp(h[i].key.data, (u_char *)lower, len) == 0)
                 return &h[i];
     }
     return NULL;
@@ -43,7 +43,7 @@ static void
 add_via(ngx_http_request_t *r, const sb_ctx_t *ctx)
 {
     const char *via = ctx->exchange != NULL && ctx->exchange->is_grpc ? VIA_2 : VIA;
-    ngx_table_elt_t *old = find_via(r);
+    ngx_table_elt_t *old = find_header(r, "via", 3);
     u_char *text;
 
     if (old == NULL) {
@@ -125,6 +125,23 @@ own_headers(ngx_http_request_t *r, uint32_t bits)
     set_server(r, (bits & SB_H_SERVER) != 0);
 }
 
+/* Who came by TLS over TCP is told that HTTP/3 is there, unless a plugin or the service says where else to go. */
+static void
+offer_http3(ngx_http_request_t *r)
+{
+    const sb_alt_svc_t *alt = sb_conf->alt_svcs->elts;
+    in_port_t port;
+
+    if (r->connection->ssl == NULL || r->http_version > NGX_HTTP_VERSION_20 || find_header(r, "alt-svc", 7) != NULL)
+        return;
+    port = sb_listener_port(r);
+    for (ngx_uint_t i = 0; i < sb_conf->alt_svcs->nelts; i++)
+        if (alt[i].port == port) {
+            ADD(r, "Alt-Svc", "alt-svc", alt[i].value.data, alt[i].value.len);
+            return;
+        }
+}
+
 /* ---- debugging ---- */
 
 static void
@@ -174,6 +191,8 @@ sb_out_header_filter(ngx_http_request_t *r)
         own_headers(r, bits);
     if ((bits & SB_H_REQUEST_ID) != 0)
         ADD(r, "X-Kong-Request-Id", "x-kong-request-id", ctx->request_id, sizeof(ctx->request_id));
+    if (sb_conf->alt_svcs != NULL)
+        offer_http3(r);
     if (sb_conf->debug_header)
         debug_headers(r, ctx);
     return NGX_OK;

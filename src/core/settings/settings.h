@@ -92,8 +92,8 @@ typedef struct sb_listen {
     char *address; /* IPv6 in brackets */
     uint16_t port;
     bool ssl, http2, proxy_protocol;
-    char *flags; /* what else nginx's listen line takes, e.g. "reuseport backlog=16384"; "" when none; ssl, http2, proxy_protocol not
-                    repeated */
+    bool quic;   /* HTTP/3 too, on the UDP port of the same number */
+    char *flags; /* what else nginx's listen line takes, e.g. "reuseport backlog=16384"; "" when none; those above are not repeated */
 } sb_listen_t;
 /* A listen property's entries; *n 0 when off. Owned by s. */
 const sb_listen_t *sb_settings_listen(const sb_settings_t *s, const char *name, size_t *n);

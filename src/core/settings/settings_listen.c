@@ -111,6 +111,8 @@ take_flag(const char *s, size_t len, sb_listen_t *l, sb_buf_t *flags)
         l->http2 = true;
     else if (sb_str_eqc(word, "proxy_protocol"))
         l->proxy_protocol = true;
+    else if (sb_str_eqc(word, "quic"))
+        l->quic = true;
     else if (valid_flag(s, len)) {
         if (flags->len != 0)
             sb_buf_addc(flags, ' ');

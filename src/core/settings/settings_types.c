@@ -95,6 +95,28 @@ flags_fit(const char *name, const value_t *v)
     return fit;
 }
 
+/* quic is Silverback's own flag, so it has messages of its own. */
+static const char *
+quic_mistake(const char *name, const sb_listen_t *l)
+{
+    if (strcmp(name, "proxy_listen") != 0)
+        return "proxy_listen alone takes it";
+    if (!l->ssl)
+        return "it needs ssl in the same entry";
+    return l->proxy_protocol ? "it cannot stand with proxy_protocol, which datagrams do not carry" : NULL;
+}
+
+static void
+check_quic(sb_settings_t *s, const char *name, const value_t *v)
+{
+    for (size_t i = 0; i < v->n_listens; i++) {
+        const sb_listen_t *l = &v->listens[i];
+        const char *mistake = l->quic ? quic_mistake(name, l) : NULL;
+        if (mistake != NULL)
+            sb_settings_problem(s, "%s: '%s:%u' has the flag quic: %s", name, l->address, l->port, mistake);
+    }
+}
+
 static void
 convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
 {
@@ -102,7 +124,11 @@ convert_list(sb_settings_t *s, const sb_setting_row_t *row, value_t *v)
     for (size_t i = 0; row->choices != NULL && i < v->n_items; i++)
         if (!is_choice(row->choices, v->items[i], strncasecmp))
             sb_settings_problem(s, "%s has an invalid value: '%s' (%s)", row->name, v->items[i], row->choices);
-    if (is_listen(row->name) && !(sb_listen_parse(v->text, &v->listens, &v->n_listens) && flags_fit(row->name, v)))
+    if (!is_listen(row->name))
+        return;
+    if (sb_listen_parse(v->text, &v->listens, &v->n_listens) && flags_fit(row->name, v))
+        check_quic(s, row->name, v);
+    else
         sb_settings_problem(s, "%s must be of form: [off] | <ip>:<port> [flags], [... next entry ...]", row->name);
 }
 

@@ -60,7 +60,7 @@ sb_stream_match(sb_stream_t *s, uint16_t protocols)
                                .sni = s->sni,
                                .source = s->connection->sockaddr,
                                .destination = s->local,
-                               .destination_port = sb_public_port(ngx_inet_get_port(s->local))};
+                               .destination_port = sb_public_port(sb_conf, ngx_inet_get_port(s->local))};
 
     sb_worker_catch_up();
     if (sb_model_begin(sb_worker.reader, NULL) != SB_OK) {

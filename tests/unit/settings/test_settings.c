@@ -135,6 +135,10 @@ exact_complaints(void **state)
     complains("log_level=loud", "log_level has an invalid value: 'loud' (debug, info, notice, warn, error, crit, alert, emerg)");
     complains("proxy_listen=8000", "proxy_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
     complains("proxy_listen=0.0.0.0:1 udp", "proxy_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
+    complains("proxy_listen=0.0.0.0:1 ssl, 0.0.0.0:2 quic", "proxy_listen: '0.0.0.0:2' has the flag quic: it needs ssl in the same entry");
+    complains("proxy_listen=0.0.0.0:1 ssl quic proxy_protocol",
+              "proxy_listen: '0.0.0.0:1' has the flag quic: it cannot stand with proxy_protocol, which datagrams do not carry");
+    complains("admin_listen=[::1]:1 ssl quic", "admin_listen: '[::1]:1' has the flag quic: proxy_listen alone takes it");
     complains("stream_listen=0.0.0.0:1 http2", "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");
     complains("stream_listen=0.0.0.0:1 reuseport deferred",
               "stream_listen must be of form: [off] | <ip>:<port> [flags], [... next entry ...]");

@@ -24,6 +24,11 @@ good_ones(void **state)
     sb_listen_free(l, n);
     assert_true(sb_listen_parse("localhost:80 so_keepalive=30m::10 ipv6only=off deferred bind", &l, &n));
     assert_string_equal(l[0].flags, "so_keepalive=30m::10 ipv6only=off deferred bind");
+    assert_false(l[0].quic);
+    sb_listen_free(l, n);
+    assert_true(sb_listen_parse("[::]:443 ssl quic ipv6only=off", &l, &n));
+    assert_true(l[0].ssl && l[0].quic);
+    assert_string_equal(l[0].flags, "ipv6only=off");
     sb_listen_free(l, n);
 }
 
