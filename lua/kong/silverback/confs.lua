@@ -47,7 +47,7 @@ local function make_conf(config, ids)
 end
 
 
-local function foreign(id)
+local function reference(id)
   return id and { id = id }
 end
 
@@ -55,8 +55,8 @@ end
 -- Runs the schema's on_read functions on a stored config, in place. Returns nothing, or what is wrong.
 local function read_config(plugin, config, ids)
   local ok, done, err = pcall(transformations.read, plugin.readers, {
-    id = ids.id, name = ids.name, instance_name = ids.instance_name, config = config, route = foreign(ids.route_id),
-    service = foreign(ids.service_id), consumer = foreign(ids.consumer_id), consumer_group = foreign(ids.group_id),
+    id = ids.id, name = ids.name, instance_name = ids.instance_name, config = config, route = reference(ids.route_id),
+    service = reference(ids.service_id), consumer = reference(ids.consumer_id), consumer_group = reference(ids.group_id),
   })
   if not ok or not done then
     return "transformation failed: " .. tostring(ok and err or done)

@@ -287,12 +287,13 @@ sb_schema_process(const sb_schema_t *schema, enum sb_op op, const json_t *input,
 int
 sb_schema_read(const sb_schema_t *s, json_t *row, const sb_schema_hooks_t *hooks, sb_err_t *err)
 {
-    sb_pass_t pass = {.hooks = hooks, .plugin = s->name, .err = err};
+    sb_pass_t pass = {.hooks = hooks, .err = err};
     const struct sb_node *sub;
     const char *name = NULL;
     int rc;
 
     SB_CHECK_MAGIC(s, SB_SCHEMA_MAGIC);
+    pass.plugin = s->name;
     rc = sb_transform_read(&pass, s->def->transformations, row, false);
     if (rc != SB_OK || !sb_schema_has_subs(s) || s->def->subschemas != NULL)
         return rc;
