@@ -15,6 +15,21 @@ log=$tmp/node.log
 trap 'rm -rf "$tmp"' EXIT
 
 b() { buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"; }
+# However the run ends: the node, which is not our child, the server behind it, the container, the files.
+finish() {
+    trap - EXIT
+    if [ -n "$container" ]; then
+        node=${node:-$(in_container cat /usr/local/kong/pids/nginx.pid 2> /dev/null || true)}
+        [ -z "$node" ] || kill -TERM "$node" 2> /dev/null || true
+        for _ in $(seq 100); do
+            [ -n "$node" ] && kill -0 "$node" 2> /dev/null || break
+            sleep 0.1
+        done
+        b rm "$container" > /dev/null || true
+    fi
+    kill "$httpbin" 2> /dev/null || true
+    rm -rf "$tmp"
+}
 in_container() { b run --isolation chroot "$container" -- "$@"; }
 
 build() {
@@ -37,12 +52,14 @@ entry() { # what /entrypoint.sh makes of files
     ! in_container sh -c 'KONG_LOG_LEVEL_FILE=/none /entrypoint.sh true' 2> /dev/null || fail "a file that is not there is accepted"
 }
 
-run() { # on a loopback of its own
+run() { # on a loopback of its own; we are the first process of a namespace, so nothing that is left outlives us
+    container= node=
+    trap 'exit 130' INT TERM
     ip link set lo up
     gunicorn -b 127.0.0.1:8080 --threads 4 httpbin:app > /dev/null 2>&1 &
     httpbin=$!
+    trap finish EXIT
     container=$(b from localhost/mine:latest)
-    trap 'kill $httpbin; b rm "$container" > /dev/null; rm -rf "$tmp"' EXIT
     entry
     # An engine gives the standard streams to the container's user; buildah does not: a file of the user's takes their place.
     log=$(b mount "$container")/tmp/node.log
@@ -68,5 +85,5 @@ if [ "${1:-}" = --run ]; then
 else
     build "$1"
     rm -rf "$tmp"
-    exec unshare --net -- bash "$0" --run
+    exec unshare --net --pid --fork --kill-child --mount-proc -- bash "$0" --run
 fi
