@@ -16,7 +16,8 @@ enum {
     SB_CTL_FINE = 0,    /* json: what the function returned, or nothing */
     SB_CTL_REFUSED = 1, /* text: why the value is not acceptable; may be empty */
     SB_CTL_FIELDS = 2,  /* json: why, by field */
-    SB_CTL_RAISED = 3   /* text: the function raised an error */
+    SB_CTL_RAISED = 3,  /* text: the function raised an error */
+    SB_CTL_STOPPED = 4  /* text: which function took too long, and how long it was allowed */
 };
 
 /* Begins a new set of plugin schemas from the settings in <prefix>/.kong_env (in a preflight: SILVERBACK_PREFLIGHT_ENV). NULL, or what

@@ -227,6 +227,15 @@ failed(const char *plugin, const char *what, sb_err_t *err)
     return SB_ERROR;
 }
 
+/* The rest of the validation is given up, so that a value of many parts cannot take that long many times. */
+static int
+too_long(const char *plugin, const char *what, sb_err_t *err)
+{
+    sb_log(SB_LOG_ERR, "plugin %s: a function of its schema, %s", plugin, what);
+    sb_schema_violation(err, json_pack("{s:[o]}", "@entity", json_sprintf("plugin %s: %s", plugin, what)));
+    return SB_ERROR;
+}
+
 static int
 outcome_of(const struct hop *hop, const char *plugin, json_t **out, sb_err_t *err)
 {
@@ -234,6 +243,8 @@ outcome_of(const struct hop *hop, const char *plugin, json_t **out, sb_err_t *er
 
     if (hop->outcome == SB_CTL_RAISED || hop->outcome < 0)
         return failed(plugin, hop->data != NULL ? hop->data : "no answer", err);
+    if (hop->outcome == SB_CTL_STOPPED)
+        return too_long(plugin, hop->data, err);
     if (hop->outcome == SB_CTL_REFUSED)
         return sb_err_set(err, SB_E_SCHEMA_VIOLATION, "%s", hop->data);
     value = hop->data_len != 0 ? sb_json_parse(hop->data, hop->data_len, err) : NULL;

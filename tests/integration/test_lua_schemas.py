@@ -1,6 +1,7 @@
 """Schemas of Lua plugins as the Admin API sees them: their functions are run, their errors come in the interface's shape."""
 import concurrent.futures
 import json
+import re
 import sqlite3
 
 import pytest
@@ -20,6 +21,12 @@ local function even(v)
     error("unlucky")
   elseif v == 15 then
     return false
+  elseif v == 19 then
+    while true do end
+  elseif v == 21 then
+    while true do pcall(function() while true do end end) end
+  elseif v == 23 then
+    return coroutine.wrap(function() return pcall(function() while true do end end) end)()
   elseif v == 17 then
     return nil, "must not be prime"
   end
@@ -55,7 +62,10 @@ return {
         { low = { type = "integer" } },
         { high = { type = "integer" } },
         { host = typedefs.host },
-        { colours = { type = "array", elements = { type = "string", custom_validator = function(c) return c == "red", "only red" end } } },
+        { colours = { type = "array", elements = { type = "string", custom_validator = function(c)
+          while c == "endless" do end
+          return c == "red", "only red"
+        end } } },
         { map = { type = "map", keys = { type = "string" }, values = { type = "record", fields = { { n = { type = "number" } } },
           custom_validator = function(r) if r.n == 1 then return nil, "n must not be 1" end return true end } } },
       },
@@ -120,6 +130,28 @@ def test_a_raised_error_is_ours_and_harms_nothing(node):
     assert answer.status_code == 500 and answer.json()["message"] == "An unexpected error occurred"
     node.wait_log(r"plugin fancy: a function of its schema failed: .*schema\.lua:\d+: unlucky")
     assert create(node, even=4).status_code == 201
+
+
+@pytest.mark.parametrize("even", [19, 21, 23])
+def test_an_endless_function_is_stopped(node, even):
+    """Also one that catches the error, and one in a coroutine. The Admin API goes on; the answer says whose function it was."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        endless = pool.submit(create, node, even=even)
+        assert create(node, even=4, low=1).status_code == 201
+        answer = endless.result()
+    assert answer.status_code == 400 and answer.json()["code"] == 2
+    (text,) = answer.json()["fields"]["@entity"]
+    assert re.fullmatch(r"plugin fancy: fields\.3\.config\.fields\.1\.even\.custom_validator \(\S+/schema\.lua:4\) "
+                        r"ran for more than 2 seconds and was stopped", text)
+    node.wait_log(r"plugin fancy: a function of its schema, fields\.3\.config\.fields\.1\.even\.custom_validator .* was stopped")
+    assert [p["config"]["even"] for p in node.admin.get("/plugins").json()["data"]] == [4]
+    assert create(node, even=3).json()["fields"] == {"config": {"even": "must be even"}}
+
+
+def test_one_endless_call_ends_the_validation(node):
+    """A value of many parts does not take the time limit many times."""
+    node.admin.post("/plugins", json={"name": "fancy", "config": {"colours": ["endless"] * 100}}, timeout=25)
+    assert len(re.findall("colours.elements.custom_validator .* was stopped", node.log())) == 1
 
 
 def test_many_at_once(node):

@@ -4,13 +4,16 @@
 -- control.conf:  init_by_lua_block { require("kong.silverback.control").init("<prefix>") }
 --
 -- The functions of schemas (custom validators and the like) live in `functions`; C calls run() through an FFI callback, on the event
--- loop, never from compiled code. They must not yield; they get what authors expect: values as tables, absent ones as ngx.null.
+-- loop. They must not yield; they get what authors expect: values as tables, absent ones as ngx.null. Control does nothing else while one
+-- runs, so one that does not end is stopped (limited()). Lua is not compiled here: compiled code could not be stopped.
 
 local cjson = require "cjson.safe"
 local ffi = require "ffi"
 local loader = require "kong.silverback.loader"
 local preflight = require "kong.silverback.preflight"
 local schema_loader = require "kong.silverback.schema_loader"
+
+local format = string.format
 
 ffi.cdef [[
 typedef void (*sb_ctl_call_pt)(int ref, const char *json, size_t len);
@@ -22,11 +25,15 @@ void sb_ctl_answer(int outcome, const char *data, size_t len);
 ]]
 
 local C = ffi.C
-local FINE, REFUSED, FIELDS, RAISED = 0, 1, 2, 3
+local FINE, REFUSED, FIELDS, RAISED, STOPPED = 0, 1, 2, 3, 4
+local TIME_LIMIT = 2 -- seconds of processor time that a function may take
+local STEP = 100000  -- instructions between two looks at the clock
+
+local clock, getinfo, sethook = os.clock, debug.getinfo, debug.sethook
 
 local _M = {}
 
-local functions = {} -- by reference: { fn, kind, plugin }
+local functions = {} -- by reference: { fn, kind, plugin, where }
 
 
 -- ---- calls from C ----
@@ -75,21 +82,56 @@ local function answer_result(kind, result, err)
 end
 
 
+-- ---- the time limit ----
+
+local deadline, stopped
+local limited
+
+
+-- An error that the function catches itself, as in `while true do pcall(f) end`, does not save it: from then on every instruction raises
+-- one, outside of limited().
+local function on_count()
+  if clock() < deadline or getinfo(2, "f").func == limited then
+    return
+  end
+  stopped = true
+  sethook(on_count, "", 1)
+  error("stopped", 0)
+end
+
+
+-- xpcall() with the time limit.
+function limited(call, fn, value)
+  deadline, stopped = clock() + TIME_LIMIT, false
+  sethook(on_count, "", STEP)
+  local ok, result, err = xpcall(call, debug.traceback, fn, value)
+  sethook()
+  return ok, result, err
+end
+
+
+local function name_of(entry)
+  local info = getinfo(entry.fn, "S")
+  local file = info.source:gsub("^@", "")
+  return format("%s (%s:%d)", entry.where, file, info.linedefined)
+end
+
+
 local function run(ref, json, len)
   local entry = functions[ref]
   if not entry then
     return answer(RAISED, "no such function")
   end
   local value = cjson.decode(ffi.string(json, len))
-  local ok, result, err = xpcall(CALL[entry.kind], debug.traceback, entry.fn, value)
+  local ok, result, err = limited(CALL[entry.kind], entry.fn, value)
+  if stopped then
+    return answer(STOPPED, format("%s ran for more than %d seconds and was stopped", name_of(entry), TIME_LIMIT))
+  end
   if not ok then
     return answer(RAISED, tostring(result))
   end
   return answer_result(entry.kind, result, err)
 end
-
-jit.off(run, true) -- a callback must not be entered from, nor leave into, compiled code
-
 
 -- An error that escapes a callback would tear down the process.
 local function run_safely(ref, json, len)
@@ -98,9 +140,6 @@ local function run_safely(ref, json, len)
     answer(RAISED, tostring(err))
   end
 end
-
-jit.off(run_safely, true)
-
 
 -- ---- start ----
 
@@ -175,7 +214,7 @@ local function add(name)
   end
   local base = #functions
   for _, entry in ipairs(plugin.functions) do
-    functions[#functions + 1] = { fn = entry.fn, kind = entry.kind, plugin = name }
+    functions[#functions + 1] = { fn = entry.fn, kind = entry.kind, plugin = name, where = entry.where }
   end
   local json = renumber(plugin.json, base)
   local fault = C.sb_ctl_plugin_schema_add(name, json, #json, handler.priority, handler.version)
@@ -187,6 +226,8 @@ end
 
 
 local function init(prefix)
+  jit.off()
+  jit.flush()
   define_kong()
   local failure = C.sb_ctl_begin(prefix, jit.version)
   if failure ~= nil then

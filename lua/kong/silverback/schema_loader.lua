@@ -95,7 +95,7 @@ local function encode_function(state, fn, key)
     return fault(state, "a function cannot stand here")
   end
   local functions = state.functions
-  functions[#functions + 1] = { fn = fn, kind = kind }
+  functions[#functions + 1] = { fn = fn, kind = kind, where = concat(state.path, ".", 2) }
   return format('{"lua_ref":%d}', #functions)
 end
 
@@ -175,7 +175,7 @@ function encode(state, value, key, parent)
 end
 
 
---- JSON text of a schema table and the list of its functions ({ fn, kind }, by lua_ref); or nil, "where: reason".
+--- JSON text of a schema table and the list of its functions ({ fn, kind, where }, by lua_ref); or nil, "where: reason".
 function _M.translate(name, schema)
   local state = { path = { name }, functions = {} }
   local text, err = encode(state, schema)
