@@ -54,11 +54,11 @@ extern const sb_verb_t sb_verb_check, sb_verb_completion, sb_verb_config, sb_ver
     sb_verb_hybrid, sb_verb_migrations, sb_verb_prepare, sb_verb_quit, sb_verb_reload, sb_verb_restart, sb_verb_roar, sb_verb_start,
     sb_verb_stop, sb_verb_vault, sb_verb_version;
 extern const sb_option_t sb_start_options[]; /* start.c; restart and docker-start have the same */
-/* Rows that start, restart, reload and prepare share: a custom template, which is refused (sb_cli_settings). */
+/* Rows that start, restart, reload and prepare share: a custom template (sb_cli_template). */
 #define SB_TEMPLATE_OPTIONS                                                                                                                \
-    {0, "nginx-conf", "FILE", NULL, "custom template (not available: refused)"},                                                           \
+    {0, "nginx-conf", "FILE", NULL, "custom template of the proxy's nginx configuration"},                                                 \
     {                                                                                                                                      \
-        0, "nginx-conf-flags", "FLAGS", NULL, "its flags (not available: refused)"                                                         \
+        0, "nginx-conf-flags", "FLAGS", NULL, "names that are true in the template, with commas between"                                   \
     }
 extern const sb_option_t sb_universal_options[]; /* args.c; those of every verb */
 extern const sb_verb_t *const sb_verbs[];        /* ends with NULL */
@@ -79,10 +79,11 @@ int sb_cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int sb_cli_fail_err(sb_err_t *err); /* same, and clears err */
 /* A line that only --v (level 1) or --vv (level 2) shows. */
 void sb_cli_say(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Settings from -c and -p, file and environment; warnings printed to stderr. SB_DECLINED also when a custom template is asked for. */
+/* Settings from -c and -p, file and environment; warnings printed to stderr. */
 int sb_cli_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err);
-/* Refuses the options of SB_TEMPLATE_OPTIONS. */
-int sb_cli_refuse_template(const sb_args_t *args, sb_err_t *err);
+/* What the options of SB_TEMPLATE_OPTIONS ask for (nginx_template.h); the file can be read. The caller frees with sb_template_free. */
+struct sb_template;
+int sb_cli_template(const sb_args_t *args, struct sb_template *out, sb_err_t *err);
 /* Those of the node in the prefix, as it was started or reloaded last, unless -c says otherwise; without such a node like
  * sb_cli_settings. */
 int sb_cli_node_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err);

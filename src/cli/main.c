@@ -4,8 +4,10 @@
  */
 #include "cli/cli.h"
 
+#include "cli/nginx_template.h"
 #include "core/base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +70,29 @@ tell_settings(const sb_settings_t *s)
     sb_cli_say(1, "prefix: %s", sb_settings_str(s, "prefix"));
 }
 
-int
-sb_cli_refuse_template(const sb_args_t *args, sb_err_t *err)
+/* As the shell's user means it, whatever folder we work in later. malloc'ed. */
+static char *
+absolute(const char *path)
 {
-    static const char *const names[] = {"nginx-conf", "nginx-conf-flags"};
+    char *cwd = path[0] != '/' ? getcwd(NULL, 0) : NULL;
+    char *full = cwd != NULL ? sb_asprintf("%s/%s", cwd, path) : sb_strdup_len(path, strlen(path));
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (sb_args_get(args, names[i]) != NULL)
-            return sb_err_set(err, 0,
-                              "option '%s': custom templates are not available in this version; nginx_http_…, nginx_proxy_… and "
-                              "the like put directives into the configuration",
-                              names[i]);
+    free(cwd);
+    return full;
+}
+
+int
+sb_cli_template(const sb_args_t *args, sb_template_t *out, sb_err_t *err)
+{
+    const char *file = sb_args_get(args, "nginx-conf"), *flags = sb_args_get(args, "nginx-conf-flags");
+
+    *out = (sb_template_t){0};
+    if (file != NULL && access(file, R_OK) != 0)
+        return sb_err_set(err, 0, "option 'nginx-conf': %s: %s", file, strerror(errno));
+    if (file != NULL)
+        out->file = absolute(file);
+    if (flags != NULL)
+        out->flags = sb_strdup_len(flags, strlen(flags));
     return SB_OK;
 }
 
@@ -86,10 +100,8 @@ int
 sb_cli_settings(const sb_args_t *args, sb_settings_t **out, sb_err_t *err)
 {
     sb_settings_source_t src = {.conf_file = sb_args_get(args, "conf"), .prefix = sb_args_get(args, "prefix"), .environ = environ};
-    int rc = sb_cli_refuse_template(args, err);
+    int rc = sb_settings_load(&src, out, err);
 
-    if (rc == SB_OK)
-        rc = sb_settings_load(&src, out, err);
     if (rc == SB_OK)
         tell_settings(*out);
     return rc;

@@ -4,6 +4,7 @@
  */
 #include "cli/nginx_conf.h"
 
+#include "cli/nginx_walk.h"
 #include "cli/paths.h"
 
 #include <nginx.h>
@@ -74,7 +75,34 @@ typedef struct inject {
     const char *const *skip; /* NULL-terminated */
     const char *wanted;      /* looking for one: found tells */
     bool found;
+    bool no_servers; /* includes with servers are left out */
 } inject_t;
+
+static int
+is_server(const sb_nginx_directive_t *d, const char *block, void *arg, sb_err_t *err)
+{
+    bool *found = arg;
+
+    *found = *found || (block[0] == '\0' && strcmp(d->words[0], "server") == 0);
+    return SB_OK;
+}
+
+/* Does what `include value` names have a server of its own? */
+static bool
+brings_servers(const sb_settings_t *s, const char *value)
+{
+    char *name = sb_strdup_len(value, strlen(value));
+    size_t len = strlen(name);
+    bool found = false;
+
+    if (len > 1 && (name[0] == '\'' || name[0] == '"') && name[len - 1] == name[0]) {
+        name[len - 1] = '\0';
+        memmove(name, name + 1, len - 1);
+    }
+    sb_nginx_walk_include(name, sb_settings_str(s, "prefix"), is_server, &found, NULL);
+    free(name);
+    return found;
+}
 
 static void
 emit_injected(const char *directive, const char *value, void *arg)
@@ -84,7 +112,7 @@ emit_injected(const char *directive, const char *value, void *arg)
     for (const char *const *skip = in->skip; skip != NULL && *skip != NULL; skip++)
         if (strcmp(*skip, directive) == 0)
             return;
-    if (strcmp(value, SB_SETTING_NONE) == 0)
+    if (strcmp(value, SB_SETTING_NONE) == 0 || (in->no_servers && strcmp(directive, "include") == 0 && brings_servers(in->s, value)))
         return;
     /* A group's name stands for its parameters, which prepare writes into the prefix. */
     if (strcmp(directive, "ssl_dhparam") == 0 && strncmp(value, "ffdhe", 5) == 0)
@@ -190,9 +218,8 @@ sb_nginx_workers(const sb_settings_t *s)
     return n;
 }
 
-/* What "auto" means for connections and open files: the limit we run under, within reason. */
-static long
-auto_files(void)
+long
+sb_nginx_auto_files(void)
 {
     struct rlimit limit;
 
@@ -232,7 +259,7 @@ events_block(const sb_settings_t *s, sb_buf_t *out)
 
     sb_buf_adds(out, "events {\n");
     if (strcmp(connections, "auto") == 0)
-        sb_nginx_line(out, 1, "worker_connections %ld", auto_files());
+        sb_nginx_line(out, 1, "worker_connections %ld", sb_nginx_auto_files());
     else if (strcmp(connections, SB_SETTING_NONE) != 0)
         sb_nginx_line(out, 1, "worker_connections %s", connections);
     injected_except(s, "nginx_events_", skip, 1, out);
@@ -240,9 +267,8 @@ events_block(const sb_settings_t *s, sb_buf_t *out)
 }
 
 int
-sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, sb_buf_t *out, sb_err_t *err)
+sb_nginx_head(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, unsigned has, sb_buf_t *out, sb_err_t *err)
 {
-    static const char *const skip[] = {"daemon", "user", "worker_processes", "worker_rlimit_nofile", "pid", "error_log", NULL};
     const char *files = sb_settings_str(s, "nginx_main_worker_rlimit_nofile");
     bool control = instance == SB_INSTANCE_CONTROL;
 
@@ -252,11 +278,23 @@ sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const 
     if (geteuid() == 0) /* the owner of the prefix's files */
         sb_nginx_line(out, 0, "user %s", sb_settings_str(s, "nginx_main_user"));
     sb_nginx_line(out, 0, "worker_processes %d", control ? 1 : sb_nginx_workers(s));
-    if (strcmp(files, "auto") == 0)
-        sb_nginx_line(out, 0, "worker_rlimit_nofile %ld", auto_files());
-    else if (strcmp(files, SB_SETTING_NONE) != 0)
+    if ((has & SB_NGINX_HAS_RLIMIT) == 0 && strcmp(files, "auto") == 0)
+        sb_nginx_line(out, 0, "worker_rlimit_nofile %ld", sb_nginx_auto_files());
+    else if ((has & SB_NGINX_HAS_RLIMIT) == 0 && strcmp(files, SB_SETTING_NONE) != 0)
         sb_nginx_line(out, 0, "worker_rlimit_nofile %s", files);
-    sb_nginx_error_log(s, control ? "admin_error_log" : "proxy_error_log", 0, out);
+    if ((has & SB_NGINX_HAS_ERROR_LOG) == 0)
+        sb_nginx_error_log(s, control ? "admin_error_log" : "proxy_error_log", 0, out);
+    return SB_OK;
+}
+
+int
+sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, sb_buf_t *out, sb_err_t *err)
+{
+    static const char *const skip[] = {"daemon", "user", "worker_processes", "worker_rlimit_nofile", "pid", "error_log", NULL};
+    int rc = sb_nginx_head(s, instance, modules, 0, out, err);
+
+    if (rc != SB_OK)
+        return rc;
     injected_except(s, "nginx_main_", skip, 0, out);
     events_block(s, out);
     return SB_OK;
@@ -342,8 +380,8 @@ system_name_servers(sb_buf_t *b)
         fclose(f);
 }
 
-static void
-resolver_lines(const sb_settings_t *s, sb_buf_t *out)
+void
+sb_nginx_resolvers(const sb_settings_t *s, sb_buf_t *out)
 {
     sb_buf_t servers = {0};
     size_t n;
@@ -354,7 +392,18 @@ resolver_lines(const sb_settings_t *s, sb_buf_t *out)
     if (n == 0)
         system_name_servers(&servers);
     if (servers.len != 0)
-        sb_nginx_default(s, "nginx_http_", "resolver", servers.data + 1, 1, out);
+        sb_buf_adds(out, servers.data + 1);
+    sb_buf_free(&servers);
+}
+
+static void
+resolver_lines(const sb_settings_t *s, sb_buf_t *out)
+{
+    sb_buf_t servers = {0};
+
+    sb_nginx_resolvers(s, &servers);
+    if (servers.len != 0)
+        sb_nginx_default(s, "nginx_http_", "resolver", servers.data, 1, out);
     sb_buf_free(&servers);
 }
 
@@ -394,6 +443,7 @@ void
 sb_nginx_http(const sb_settings_t *s, sb_instance_t instance, sb_buf_t *out)
 {
     const char *ciphers = sb_settings_str(s, "ssl_ciphers");
+    inject_t in = {.out = out, .depth = 1, .s = s};
 
     quoted_line(out, 1, "silverback_prefix", sb_settings_str(s, "prefix"));
     temporary_paths(s, out);
@@ -402,7 +452,9 @@ sb_nginx_http(const sb_settings_t *s, sb_instance_t instance, sb_buf_t *out)
     if (ciphers != NULL)
         quoted_line(out, 1, "ssl_ciphers", ciphers);
     sb_nginx_line(out, 1, "ssl_session_cache shared:SSL:%s", sb_settings_str(s, "ssl_session_cache_size"));
-    sb_nginx_injected(s, "nginx_http_", 1, out);
+    /* One instance only can listen for a server that users include: the one that carries traffic. */
+    in.no_servers = instance == SB_INSTANCE_CONTROL;
+    sb_settings_injected(s, "nginx_http_", emit_injected, &in);
 }
 
 /* --- servers --- */

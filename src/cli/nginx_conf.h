@@ -19,9 +19,17 @@ typedef enum sb_instance { SB_INSTANCE_PROXY, SB_INSTANCE_CONTROL } sb_instance_
 /* "proxy" or "control": the name in pid files and messages. */
 const char *sb_instance_name(sb_instance_t instance);
 
-/* The two generators: complete files. SB_DECLINED: a setting does not work out. */
+/* The generators: complete files. SB_DECLINED: a setting does not work out. */
 int sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
 int sb_nginx_control_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
+/* The parts of the proxy's that a custom template is put around (nginx_template.h): what stands before all else; what stands in http{} and
+ * stream{}. The mask says what the template has itself: an error_log, a limit of open files, a stream block that may be all its own. */
+#define SB_NGINX_HAS_ERROR_LOG 1u
+#define SB_NGINX_HAS_RLIMIT    2u
+#define SB_NGINX_HAS_STREAM    4u
+int sb_nginx_proxy_head(const sb_settings_t *s, unsigned has, sb_buf_t *out, sb_err_t *err);
+void sb_nginx_proxy_http(const sb_settings_t *s, sb_buf_t *out);
+void sb_nginx_stream_inside(const sb_settings_t *s, sb_buf_t *out);
 
 /*
  * All that stands before http{}: the modules, in the given order (NULL-terminated; ours by file name without ".so" from our modules folder,
@@ -30,6 +38,8 @@ int sb_nginx_control_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err);
  * names one with -g, since several masters may live.
  */
 int sb_nginx_main(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, sb_buf_t *out, sb_err_t *err);
+/* Its beginning, up to error_log, without the directives that the mask has. */
+int sb_nginx_head(const sb_settings_t *s, sb_instance_t instance, const char *const *modules, unsigned has, sb_buf_t *out, sb_err_t *err);
 /*
  * The head of http{} (depth 1): silverback_prefix, temporary paths, Lua search paths and TLS trust, resolver, TLS presets, what users
  * inject with nginx_http_ (it has client_max_body_size, charset … with our defaults). Shared dictionaries, log formats and servers are the
@@ -76,6 +86,10 @@ void sb_nginx_line(sb_buf_t *out, int depth, const char *fmt, ...) __attribute__
 /* lua_package_path and lua_package_cpath as the instances have them, for whoever runs Lua outside (the preflight). malloc'ed. */
 char *sb_nginx_lua_path(const sb_settings_t *s);
 char *sb_nginx_lua_cpath(const sb_settings_t *s);
+/* The name servers for nginx, "a [b]": those of the settings, else the system's; nothing when there are none. */
+void sb_nginx_resolvers(const sb_settings_t *s, sb_buf_t *out);
+/* What "auto" means for connections and open files: the limit we run under, within reason. */
+long sb_nginx_auto_files(void);
 /* How many workers the proxy will have ("auto" worked out). */
 int sb_nginx_workers(const sb_settings_t *s);
 

@@ -157,32 +157,40 @@ proxy_server(const sb_settings_t *s, bool lua, sb_buf_t *out)
     sb_buf_adds(out, "    }\n");
 }
 
-int
-sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
-{
-    /* The order is that of the filters: ours, Lua's, ours again. The stream modules stand around them, because ours calls both. */
-    static const char *const modules[] = {"ngx_stream_module",
-                                          "ngx_http_silverback_out_module",
-                                          "ndk_http_module",
-                                          "ngx_http_lua_module",
-                                          "ngx_http_silverback_module",
-                                          NULL,
-                                          NULL};
-    const char *list[sizeof(modules) / sizeof(modules[0])];
-    bool lua = uses_lua(s), stream = sb_nginx_has_stream(s);
-    int rc;
+/* The order is that of the filters: ours, Lua's, ours again. The stream modules stand around them, because ours calls both. */
+static const char *const with_streams[] = {"ngx_stream_module",
+                                           "ngx_http_silverback_out_module",
+                                           "ndk_http_module",
+                                           "ngx_http_lua_module",
+                                           "ngx_http_silverback_module",
+                                           "ngx_stream_silverback_module",
+                                           NULL};
+static const char *const with_others_streams[] = {"ngx_stream_module",   "ngx_http_silverback_out_module", "ndk_http_module",
+                                                  "ngx_http_lua_module", "ngx_http_silverback_module",     NULL};
+static const char *const without_streams[] = {"ngx_http_silverback_out_module", "ndk_http_module", "ngx_http_lua_module",
+                                              "ngx_http_silverback_module", NULL};
 
-    memcpy(list, modules, sizeof(list));
-    if (stream)
-        list[5] = "ngx_stream_silverback_module";
+static const char *const *
+modules(const sb_settings_t *s, unsigned has)
+{
+    if (sb_nginx_has_stream(s))
+        return with_streams;
+    return (has & SB_NGINX_HAS_STREAM) != 0 ? with_others_streams : without_streams;
+}
+
+int
+sb_nginx_proxy_head(const sb_settings_t *s, unsigned has, sb_buf_t *out, sb_err_t *err)
+{
     if (sb_nginx_check_quic(s, "proxy_listen", err) != SB_OK)
         return SB_DECLINED;
-    rc = sb_nginx_main(s, SB_INSTANCE_PROXY, stream ? list : list + 1, out, err);
-    if (rc != SB_OK)
-        return rc;
-    if (stream) /* before http: the preflight ends there */
-        sb_nginx_stream(s, out);
-    sb_buf_adds(out, "http {\n");
+    return sb_nginx_head(s, SB_INSTANCE_PROXY, modules(s, has), has, out, err);
+}
+
+void
+sb_nginx_proxy_http(const sb_settings_t *s, sb_buf_t *out)
+{
+    bool lua = uses_lua(s);
+
     sb_nginx_http(s, SB_INSTANCE_PROXY, out);
     trusted(s, out);
     /* What a proxied request takes fits: one allocation less than with nginx's 4k. */
@@ -193,6 +201,21 @@ sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
         lua_head(s, out);
     proxy_server(s, lua, out);
     sb_nginx_api_server(s, "status", "silverback_status", out);
+}
+
+int
+sb_nginx_proxy_conf(const sb_settings_t *s, sb_buf_t *out, sb_err_t *err)
+{
+    int rc = sb_nginx_check_quic(s, "proxy_listen", err);
+
+    if (rc == SB_OK)
+        rc = sb_nginx_main(s, SB_INSTANCE_PROXY, modules(s, 0), out, err);
+    if (rc != SB_OK)
+        return rc;
+    if (sb_nginx_has_stream(s)) /* before http: the preflight ends there */
+        sb_nginx_stream(s, out);
+    sb_buf_adds(out, "http {\n");
+    sb_nginx_proxy_http(s, out);
     sb_buf_adds(out, "}\n");
     return SB_OK;
 }

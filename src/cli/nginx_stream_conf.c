@@ -72,11 +72,19 @@ sb_nginx_has_stream(const sb_settings_t *s)
 }
 
 void
-sb_nginx_stream(const sb_settings_t *s, sb_buf_t *out)
+sb_nginx_stream_inside(const sb_settings_t *s, sb_buf_t *out)
 {
-    sb_buf_adds(out, "stream {\n");
+    if (!sb_nginx_has_stream(s))
+        return;
     head(s, out);
     listening_server(s, out);
     tls_server(s, out);
+}
+
+void
+sb_nginx_stream(const sb_settings_t *s, sb_buf_t *out)
+{
+    sb_buf_adds(out, "stream {\n");
+    sb_nginx_stream_inside(s, out);
     sb_buf_adds(out, "}\n");
 }

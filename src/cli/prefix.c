@@ -2,6 +2,7 @@
 #include "cli/prefix.h"
 
 #include "cli/nginx_conf.h"
+#include "cli/nginx_template.h"
 #include "cli/paths.h"
 
 #include <errno.h>
@@ -156,8 +157,8 @@ make_certificates(const sb_settings_t *s, sb_err_t *err)
     return rc;
 }
 
-static int
-write_file(const char *path, const char *data, size_t len, mode_t mode, sb_err_t *err)
+int
+sb_prefix_write_file(const char *path, const char *data, size_t len, mode_t mode, sb_err_t *err)
 {
     char *tmp = sb_asprintf("%s.tmp", path);
     int rc = SB_OK, fd;
@@ -207,7 +208,7 @@ combine_trusted(const sb_settings_t *s, sb_err_t *err)
         free(path);
     }
     if (rc == SB_OK)
-        rc = write_file(target, all.data, all.len, 0644, err);
+        rc = sb_prefix_write_file(target, all.data, all.len, 0644, err);
     sb_buf_free(&all);
     free(target);
     return rc;
@@ -311,24 +312,60 @@ sb_prefix_write_env(const sb_settings_t *s, const char *suffix, sb_err_t *err)
     return rc;
 }
 
-int
-sb_prefix_write_confs(const sb_settings_t *s, const char *suffix, sb_err_t *err)
+/* What stands for the includes of a custom template, to be looked at, or to be included by a file that a template includes. */
+static int
+write_parts(const sb_settings_t *s, const char *suffix, sb_err_t *err)
 {
     static const struct {
         const char *name;
-        int (*generate)(const sb_settings_t *, sb_buf_t *, sb_err_t *);
-    } confs[] = {{"nginx.conf", sb_nginx_proxy_conf}, {"control.conf", sb_nginx_control_conf}};
+        void (*generate)(const sb_settings_t *, sb_buf_t *);
+    } parts[] = {{"nginx-kong.conf", sb_nginx_proxy_http}, {"nginx-kong-stream.conf", sb_nginx_stream_inside}};
     int rc = SB_OK;
 
     for (size_t i = 0; i < 2 && rc == SB_OK; i++) {
-        char *path = sb_asprintf("%s/%s%s", sb_settings_str(s, "prefix"), confs[i].name, suffix);
+        char *path = sb_asprintf("%s/%s%s", sb_settings_str(s, "prefix"), parts[i].name, suffix);
         sb_buf_t text = {0};
-        rc = confs[i].generate(s, &text, err);
-        if (rc == SB_OK)
-            rc = write_file(path, text.data, text.len, 0600, err);
+        sb_buf_adds(&text, "# What an include of this file stands for in a custom template; nginx.conf has it in its place.\n");
+        parts[i].generate(s, &text);
+        rc = sb_prefix_write_file(path, text.data, text.len, 0600, err);
         sb_buf_free(&text);
         free(path);
     }
+    return rc;
+}
+
+static int
+write_conf(const sb_settings_t *s, const char *name, const char *suffix, const sb_buf_t *text, sb_err_t *err)
+{
+    char *path = sb_asprintf("%s/%s%s", sb_settings_str(s, "prefix"), name, suffix);
+    int rc = sb_prefix_write_file(path, text->data, text->len, 0600, err);
+
+    free(path);
+    return rc;
+}
+
+const char *const sb_prefix_conf_names[] = {"nginx.conf", "control.conf", "nginx-kong.conf", "nginx-kong-stream.conf", NULL};
+
+int
+sb_prefix_write_confs(const sb_settings_t *s, const char *suffix, sb_err_t *err)
+{
+    sb_template_t template = {0};
+    sb_buf_t proxy = {0}, control = {0};
+    int rc = sb_template_load(sb_settings_str(s, "prefix"), suffix, &template, err);
+
+    if (rc == SB_OK)
+        rc = sb_template_proxy_conf(s, &template, &proxy, err);
+    if (rc == SB_OK)
+        rc = sb_nginx_control_conf(s, &control, err);
+    if (rc == SB_OK)
+        rc = write_conf(s, "nginx.conf", suffix, &proxy, err);
+    if (rc == SB_OK)
+        rc = write_conf(s, "control.conf", suffix, &control, err);
+    if (rc == SB_OK)
+        rc = write_parts(s, suffix, err);
+    sb_buf_free(&proxy);
+    sb_buf_free(&control);
+    sb_template_free(&template);
     return rc;
 }
 

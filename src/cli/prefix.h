@@ -22,8 +22,12 @@ int sb_prefix_owner(const sb_settings_t *s, sb_owner_t *out, sb_err_t *err);
 int sb_prefix_prepare(const sb_settings_t *s, sb_err_t *err);
 /* What a trial of the settings needs of it: nothing is given to the workers, since none will run there. */
 int sb_prefix_prepare_trial(const sb_settings_t *s, sb_err_t *err);
-/* Writes nginx.conf and control.conf ("<name><suffix>"). */
+/* Writes the configurations ("<name><suffix>"): the proxy's, from the prefix's custom template if it has one, control's, and the parts that
+ * a custom template includes. Nothing is written when one of them does not work out. */
 int sb_prefix_write_confs(const sb_settings_t *s, const char *suffix, sb_err_t *err);
+extern const char *const sb_prefix_conf_names[]; /* those names; ends with NULL */
+/* Writes a file anew, by rename. */
+int sb_prefix_write_file(const char *path, const char *data, size_t len, mode_t mode, sb_err_t *err);
 /* Writes .kong_env<suffix>, readable by the workers' user only. */
 int sb_prefix_write_env(const sb_settings_t *s, const char *suffix, sb_err_t *err);
 

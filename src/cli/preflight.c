@@ -1,8 +1,8 @@
 /*
- * The preflight; see preflight.h. Both configurations and the settings are written into a folder of their own in the prefix, and nginx
- * is run on each with SILVERBACK_PREFLIGHT set, which lets init_by_lua load the plugins and then end the process
- * (lua/kong/silverback/preflight.lua) before nginx has opened a socket or written a pid file. SILVERBACK_PREFLIGHT_ENV names the
- * settings: a reload tries new ones while <prefix>/.kong_env still has those of the running node.
+ * The preflight; see preflight.h. The settings are written into a folder of their own in the prefix, and nginx is run on each
+ * configuration with SILVERBACK_PREFLIGHT set, which lets init_by_lua load the plugins and then end the process
+ * (lua/kong/silverback/preflight.lua) before nginx has opened a socket or written a pid file. SILVERBACK_PREFLIGHT_ENV names the settings:
+ * a reload tries new ones while <prefix>/.kong_env still has those of the running node.
  *
  * Start reading at sb_preflight_run().
  */
@@ -25,9 +25,10 @@
 
 #define TIME_LIMIT_MS 120000
 #define OUTPUT_LIMIT  (1u << 20)
+/* How both generators begin the hook that ends a preflight; a custom template may have Lua of its own elsewhere. */
+#define INIT_HOOK "init_by_lua_block { require(\"kong.silverback."
 
 typedef struct preflight {
-    const sb_settings_t *s;
     const char *prefix;
     char *folder, *env; /* ours in the prefix; the settings in it */
     sb_buf_t faults;    /* lines */
@@ -38,24 +39,6 @@ broken(sb_err_t *err, const char *what)
 {
     sb_err_set(err, SB_E_NONE, "preflight: %s: %s", what, strerror(errno));
     return SB_ERROR;
-}
-
-static int
-write_file(const char *path, const sb_buf_t *text, sb_err_t *err)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    size_t done = 0;
-
-    while (fd >= 0 && done < text->len) {
-        ssize_t n = write(fd, text->data + done, text->len - done);
-
-        if (n < 0 && errno != EINTR)
-            break;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    if (fd < 0 || done < text->len || close(fd) != 0)
-        return broken(err, path);
-    return SB_OK;
 }
 
 static bool
@@ -88,31 +71,21 @@ add_faults(preflight_t *pf, const char *text)
     }
 }
 
-/* nginx's complaints, with the place where the file will be instead of where it is tested. */
+/* nginx's complaints. */
 static void
 add_complaints(preflight_t *pf, const char *output)
 {
-    sb_buf_t line = {0};
-    const char *at;
-    size_t before = pf->faults.len, skip = strlen(pf->folder);
+    size_t before = pf->faults.len;
 
     while (*output != '\0') {
         size_t n = strcspn(output, "\n");
         char *text = sb_strdup_len(output, n);
 
-        if (strstr(text, "[emerg]") != NULL || strstr(text, "[alert]") != NULL) {
-            sb_buf_reset(&line);
-            at = strstr(text, pf->folder);
-            if (at != NULL)
-                sb_buf_addf(&line, "%.*s%s%s", (int)(at - text), text, pf->prefix, at + skip);
-            else
-                sb_buf_adds(&line, text);
-            add_faults(pf, line.data);
-        }
+        if (strstr(text, "[emerg]") != NULL || strstr(text, "[alert]") != NULL)
+            add_faults(pf, text);
         free(text);
         output += n + (output[n] == '\n');
     }
-    sb_buf_free(&line);
     if (pf->faults.len == before)
         add_faults(pf, "nginx ended without saying why");
 }
@@ -252,22 +225,33 @@ load_plugins(preflight_t *pf, const char *conf, const char *report, sb_err_t *er
 }
 
 static int
-check_instance(preflight_t *pf, sb_instance_t instance, sb_err_t *err)
+read_file(const char *path, sb_buf_t *out, sb_err_t *err)
+{
+    FILE *f = fopen(path, "re");
+    char chunk[8192];
+    size_t n;
+
+    if (f == NULL)
+        return broken(err, path);
+    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+        sb_buf_add(out, chunk, n);
+    fclose(f);
+    return SB_OK;
+}
+
+static int
+check_instance(preflight_t *pf, sb_instance_t instance, const char *suffix, sb_err_t *err)
 {
     bool proxy = instance == SB_INSTANCE_PROXY;
-    char *conf = sb_asprintf("%s/%s", pf->folder, proxy ? "nginx.conf" : "control.conf");
+    char *conf = sb_asprintf("%s/%s%s", pf->prefix, proxy ? "nginx.conf" : "control.conf", suffix);
     char *report = sb_asprintf("%s/%s.report", pf->folder, sb_instance_name(instance));
     sb_buf_t text = {0};
-    int rc = proxy ? sb_nginx_proxy_conf(pf->s, &text, err) : sb_nginx_control_conf(pf->s, &text, err);
+    int rc = read_file(conf, &text, err);
 
     /* Without Lua there is nothing to load, and nothing that would end the process: it would start for real. */
-    if (rc == SB_OK && strstr(text.data, "init_by_lua_block") != NULL) {
-        rc = write_file(conf, &text, err);
-        if (rc == SB_OK)
-            rc = load_plugins(pf, conf, report, err);
-    }
+    if (rc == SB_OK && text.len != 0 && strstr(text.data, INIT_HOOK) != NULL)
+        rc = load_plugins(pf, conf, report, err);
     unlink(report);
-    unlink(conf);
     sb_buf_free(&text);
     free(report);
     free(conf);
@@ -275,9 +259,9 @@ check_instance(preflight_t *pf, sb_instance_t instance, sb_err_t *err)
 }
 
 int
-sb_preflight_run(const sb_settings_t *s, sb_err_t *err)
+sb_preflight_run(const sb_settings_t *s, const char *suffix, sb_err_t *err)
 {
-    preflight_t pf = {.s = s, .prefix = sb_settings_str(s, "prefix")};
+    preflight_t pf = {.prefix = sb_settings_str(s, "prefix")};
     int rc;
 
     if (sb_paths_get()->nginx == NULL) {
@@ -292,9 +276,9 @@ sb_preflight_run(const sb_settings_t *s, sb_err_t *err)
     pf.env = sb_asprintf("%s/.kong_env", pf.folder);
     rc = sb_settings_write_env_file(s, pf.env, err);
     if (rc == SB_OK)
-        rc = check_instance(&pf, SB_INSTANCE_PROXY, err);
+        rc = check_instance(&pf, SB_INSTANCE_PROXY, suffix, err);
     if (rc == SB_OK)
-        rc = check_instance(&pf, SB_INSTANCE_CONTROL, err);
+        rc = check_instance(&pf, SB_INSTANCE_CONTROL, suffix, err);
     if (rc == SB_OK && pf.faults.len != 0) {
         pf.faults.data[--pf.faults.len] = '\0'; /* the last newline */
         rc = sb_err_set(err, SB_E_NONE, "%s", pf.faults.data);

@@ -1,9 +1,10 @@
 /*
- * reload: a running node takes new settings (-c), or the ones it has once more, without cutting a request. The supervisor does it; here it
- * is asked to, and its answer waited for.
+ * reload: a running node takes new settings (-c) and another template (--nginx-conf), or the ones it has once more, without cutting a
+ * request. The supervisor does it; here it is asked to, and its answer waited for.
  */
 #include "cli/verbs_int.h"
 
+#include "cli/nginx_template.h"
 #include "cli/prefix.h"
 
 #include <errno.h>
@@ -52,6 +53,26 @@ leave_settings(const sb_args_t *args, const char *prefix, sb_err_t *err)
     return rc;
 }
 
+/* What is not given stays as the node has it. */
+static int
+leave_template(const sb_template_t *wanted, const char *prefix, sb_err_t *err)
+{
+    sb_template_t now = {0}, next = *wanted; /* borrows */
+    int rc;
+
+    if (wanted->file == NULL && wanted->flags == NULL)
+        return SB_OK;
+    rc = sb_template_load(prefix, "", &now, err);
+    if (next.file == NULL)
+        next.file = now.file;
+    if (next.flags == NULL)
+        next.flags = now.flags;
+    if (rc == SB_OK)
+        rc = sb_template_save(prefix, ".next", &next, err);
+    sb_template_free(&now);
+    return rc;
+}
+
 static int
 ask(const char *prefix, pid_t pid, sb_err_t *err)
 {
@@ -74,9 +95,10 @@ static int
 run(const sb_args_t *args)
 {
     char *prefix = sb_cli_prefix(args);
+    sb_template_t template = {0};
     sb_err_t err = {0};
     pid_t pid;
-    int turn = -1, rc = sb_cli_refuse_template(args, &err);
+    int turn = -1, rc = sb_cli_template(args, &template, &err);
 
     if (rc == SB_OK)
         rc = sb_verb_find_node(prefix, &pid, &err);
@@ -85,11 +107,14 @@ run(const sb_args_t *args)
     if (rc == SB_OK)
         rc = leave_settings(args, prefix, &err);
     if (rc == SB_OK)
+        rc = leave_template(&template, prefix, &err);
+    if (rc == SB_OK)
         rc = ask(prefix, pid, &err);
     if (rc == SB_OK)
         printf("Kong reloaded\n");
     if (turn >= 0)
         close(turn);
+    sb_template_free(&template);
     free(prefix);
     return rc == SB_OK ? 0 : sb_cli_fail_err(&err);
 }

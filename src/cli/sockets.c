@@ -1,6 +1,7 @@
 /* Listening sockets kept by the supervisor; see sockets.h. */
 #include "cli/sockets.h"
 
+#include "cli/nginx_walk.h"
 #include "core/base/buf.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 
 #define DEFAULT_BACKLOG 511
 
-/* --- from text --- */
+/* --- from the configuration --- */
 
 static bool
 same_address(const sb_sock_t *a, const sb_sock_t *b)
@@ -54,18 +55,35 @@ add_unix(const char *address, sb_sock_t *sock, sb_socks_t *out, sb_err_t *err)
     return SB_OK;
 }
 
+/* "8888": every address; "host" and "[::1]": nginx's port. */
+static const char *
+port_in(const char *address, size_t *host_len)
+{
+    const char *colon = strrchr(address, ':');
+    bool digits = address[strspn(address, "0123456789")] == '\0';
+
+    if (digits) {
+        *host_len = 0;
+        return address;
+    }
+    if (colon == NULL || colon[strcspn(colon, "]")] != '\0') {
+        *host_len = strlen(address);
+        return "80";
+    }
+    *host_len = (size_t)(colon - address);
+    return colon + 1;
+}
+
 static int
 add_inet(const char *address, sb_sock_t *sock, int workers, sb_socks_t *out, sb_err_t *err)
 {
-    const char *colon = strrchr(address, ':'), *host = address;
+    const char *host = address, *port;
     char name[256];
     size_t len;
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
     int rc;
 
-    if (colon == NULL)
-        return sb_err_set(err, 0, "listen address without a port: %s", address);
-    len = (size_t)(colon - address);
+    port = port_in(address, &len);
     if (len > 1 && host[0] == '[') {
         host++;
         len -= 2;
@@ -74,7 +92,7 @@ add_inet(const char *address, sb_sock_t *sock, int workers, sb_socks_t *out, sb_
         return sb_err_set(err, 0, "listen address too long: %s", address);
     memcpy(name, host, len);
     name[len] = '\0';
-    rc = getaddrinfo(name[0] == '\0' || strcmp(name, "*") == 0 ? "0.0.0.0" : name, colon + 1, &hints, &found);
+    rc = getaddrinfo(name[0] == '\0' || strcmp(name, "*") == 0 ? "0.0.0.0" : name, port, &hints, &found);
     if (rc != 0)
         return sb_err_set(err, 0, "listen address %s: %s", address, gai_strerror(rc));
     for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
@@ -102,20 +120,35 @@ take_option(const char *word, sb_sock_t *sock)
         sock->backlog = atoi(word + 8);
 }
 
+typedef struct wanted {
+    sb_socks_t *out;
+    int workers;
+} wanted_t;
+
 static int
-take_line(char *text, int workers, sb_socks_t *out, sb_err_t *err)
+take_listen(const sb_nginx_directive_t *d, wanted_t *w, sb_err_t *err)
 {
     sb_sock_t sock = {.backlog = DEFAULT_BACKLOG, .ipv6only = true, .fd = -1};
-    char *save = NULL, *address = strtok_r(text, " \t", &save);
+    char *address;
+    int rc;
 
-    if (address == NULL)
+    if (d->n_words < 2)
         return SB_OK;
-    for (char *word = strtok_r(NULL, " \t", &save); word != NULL; word = strtok_r(NULL, " \t", &save))
-        take_option(word, &sock);
-    sock.label = address;
+    for (size_t i = 2; i < d->n_words; i++)
+        take_option(d->words[i], &sock);
+    sock.label = address = sb_strdup_len(d->words[1], strlen(d->words[1]));
     if (strncmp(address, "unix:", 5) == 0)
-        return add_unix(address, &sock, out, err);
-    return add_inet(address, &sock, workers, out, err);
+        rc = add_unix(address, &sock, w->out, err);
+    else
+        rc = add_inet(address, &sock, w->workers, w->out, err);
+    free(address);
+    return rc;
+}
+
+static int
+on_directive(const sb_nginx_directive_t *d, const char *block, void *arg, sb_err_t *err)
+{
+    return strcmp(d->words[0], "listen") == 0 && strcmp(block, "server") == 0 ? take_listen(d, arg, err) : SB_OK;
 }
 
 static in_port_t
@@ -152,21 +185,13 @@ drop_covered(sb_socks_t *s)
 }
 
 int
-sb_socks_wanted(const char *conf, int workers, sb_socks_t *out, sb_err_t *err)
+sb_socks_wanted(const char *conf, const char *prefix, int workers, sb_socks_t *out, sb_err_t *err)
 {
-    int rc = SB_OK;
+    wanted_t w = {.out = out, .workers = workers};
+    int rc;
 
     *out = (sb_socks_t){0};
-    for (const char *line = conf; *line != '\0' && rc == SB_OK;) {
-        size_t len = strcspn(line, "\n"), skip = strspn(line, " \t");
-        const char *start = line + skip, *end = memchr(line, ';', len);
-        if (skip < len && end != NULL && strncmp(start, "listen ", 7) == 0 && end > start + 7) {
-            char *text = sb_strdup_len(start + 7, (size_t)(end - start) - 7);
-            rc = take_line(text, workers, out, err);
-            free(text);
-        }
-        line += len + (line[len] == '\n');
-    }
+    rc = sb_nginx_walk(conf, prefix, on_directive, &w, err);
     if (rc == SB_OK)
         drop_covered(out);
     else

@@ -25,8 +25,9 @@ typedef struct sb_socks {
     size_t n;
 } sb_socks_t;
 
-/* What the listen lines of a generated configuration ask for; nothing is opened. `workers`: how many sockets a reuseport one has. */
-int sb_socks_wanted(const char *conf, int workers, sb_socks_t *out, sb_err_t *err);
+/* What the listen lines of a configuration, and of the files that it includes, ask for; nothing is opened. `conf` is its path, relative
+ * includes are looked for in `prefix`; `workers`: how many sockets a reuseport one has. */
+int sb_socks_wanted(const char *conf, const char *prefix, int workers, sb_socks_t *out, sb_err_t *err);
 /* Opens all of `want`, taking over those that `have` (may be NULL) has open; on failure `have` is as it was. */
 int sb_socks_open(sb_socks_t *want, sb_socks_t *have, sb_err_t *err);
 /* Same addresses and counts? */

@@ -3,6 +3,7 @@
  * is reported only once both instances serve; until then a mistake leaves nothing behind.
  */
 #include "cli/cli.h"
+#include "cli/nginx_template.h"
 #include "cli/node.h"
 #include "cli/prefix.h"
 #include "cli/supervisor.h"
@@ -137,12 +138,14 @@ run_background(sb_settings_t *s, int lock_fd)
 
 /* Everything that can be wrong without anything running yet. */
 static int
-prepare(const sb_settings_t *s, sb_err_t *err)
+prepare(const sb_settings_t *s, const sb_template_t *template, sb_err_t *err)
 {
     int rc = sb_prefix_prepare(s, err);
 
     if (rc == SB_OK)
         rc = sb_prefix_write_env(s, "", err);
+    if (rc == SB_OK)
+        rc = sb_template_save(sb_settings_str(s, "prefix"), "", template, err);
     if (rc == SB_OK)
         rc = sb_prefix_write_confs(s, "", err);
     if (rc == SB_OK)
@@ -154,19 +157,21 @@ static int
 run(const sb_args_t *args)
 {
     sb_settings_t *s = NULL;
+    sb_template_t template = {0};
     sb_err_t err = {0};
     int lock_fd = -1, rc = 1;
     double ignored;
     bool daemon;
 
     if (sb_args_seconds(args, "db-timeout", &ignored, &err) != SB_OK || sb_args_seconds(args, "lock-timeout", &ignored, &err) != SB_OK ||
-        sb_cli_settings(args, &s, &err) != SB_OK)
-        return sb_cli_fail_err(&err);
+        sb_cli_template(args, &template, &err) != SB_OK || sb_cli_settings(args, &s, &err) != SB_OK)
+        goto fail;
     if (sb_node_lock(sb_settings_str(s, "prefix"), &lock_fd, &err) != SB_OK)
         goto fail;
     sb_node_kill_leftovers(sb_settings_str(s, "prefix"));
-    if (prepare(s, &err) != SB_OK)
+    if (prepare(s, &template, &err) != SB_OK)
         goto fail;
+    sb_template_free(&template);
     daemon = strcmp(sb_settings_str(s, "nginx_main_daemon"), "off") != 0;
     rc = daemon ? run_background(s, lock_fd) : sb_supervisor_run(s, lock_fd, true, report_foreground, s);
     if (daemon)
@@ -175,6 +180,7 @@ run(const sb_args_t *args)
 fail:
     if (lock_fd >= 0)
         close(lock_fd);
+    sb_template_free(&template);
     sb_settings_free(s);
     return sb_cli_fail_err(&err);
 }

@@ -89,24 +89,11 @@ sb_super_open_sockets(const super_t *sp, const sb_settings_t *s, sb_instance_t k
                       sb_err_t *err)
 {
     char *path = sb_asprintf("%s/%s%s", sp->prefix, kind == SB_INSTANCE_PROXY ? "nginx.conf" : "control.conf", suffix);
-    int workers = kind == SB_INSTANCE_PROXY ? sb_nginx_workers(s) : 1, rc = SB_ERROR;
-    FILE *f = fopen(path, "re");
-    sb_buf_t text = {0};
-    char chunk[8192];
-    size_t n;
+    int workers = kind == SB_INSTANCE_PROXY ? sb_nginx_workers(s) : 1;
+    int rc = sb_socks_wanted(path, sp->prefix, workers, out, err);
 
-    if (f == NULL) {
-        sb_err_set(err, 0, "%s: %s", path, strerror(errno));
-        free(path);
-        return rc;
-    }
-    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-        sb_buf_add(&text, chunk, n);
-    fclose(f);
-    rc = sb_socks_wanted(text.data != NULL ? text.data : "", workers, out, err);
     if (rc == SB_OK && (rc = sb_socks_open(out, have, err)) != SB_OK)
         sb_socks_free(out);
-    sb_buf_free(&text);
     free(path);
     return rc;
 }

@@ -1,8 +1,9 @@
 /*
  * Reload: new settings (or the same, with changed files behind them) without cutting a request that has begun.
  *
- *   1. A child reads .kong_env.next (left by the reload verb, renamed to .kong_env.try) or .kong_env, writes both configurations under
- *      the suffix ".try" and tries them: nginx -t, then every plugin loaded. A mistake ends here and nothing has changed.
+ *   1. A child reads .kong_env.next (left by the reload verb, renamed to .kong_env.try) or .kong_env, and .nginx_template in the same way,
+ *      writes both configurations under the suffix ".try" and tries them: nginx -t, then every plugin loaded. A mistake ends here and
+ * nothing has changed.
  *   2. The new files take the place of the old ones. Control is replaced: the old one finishes its requests while new ones wait in the
  *      backlog of the sockets that we hold, since there may be only one writer.
  *   3. For a moment the proxy's answers say "Connection: close", so that clients that keep connections busy do not send on one that its
@@ -15,6 +16,7 @@
 #include "cli/preflight.h"
 #include "cli/supervisor_int.h"
 
+#include "cli/nginx_template.h"
 #include "cli/paths.h"
 #include "cli/prefix.h"
 #include "core/model/model.h"
@@ -85,16 +87,35 @@ run_nginx_test(const char *prefix, const char *conf, sb_buf_t *out)
     return status;
 }
 
-static int
-test_conf(const char *prefix, const char *name, const char *suffix, sb_err_t *err)
+/* nginx names a line of the file that came of a template: which line of the template that is. "" when it is none; malloc'ed. */
+static char *
+template_place(const sb_settings_t *s, const char *suffix, const char *conf, const char *complaint_text)
 {
-    char *conf = sb_asprintf("%s/%s%s", prefix, name, suffix), *what;
+    const char *at = strstr(complaint_text, conf);
+    sb_template_t t = {0};
+    size_t line = 0;
+    char *place;
+
+    if (at != NULL && at[strlen(conf)] == ':' && sb_template_load(sb_settings_str(s, "prefix"), suffix, &t, NULL) == SB_OK)
+        line = sb_template_origin(s, &t, strtoul(at + strlen(conf) + 1, NULL, 10));
+    place = line != 0 ? sb_asprintf(" (%s:%zu)", t.file, line) : sb_asprintf("%s", "");
+    sb_template_free(&t);
+    return place;
+}
+
+static int
+test_conf(const sb_settings_t *s, const char *name, const char *suffix, sb_err_t *err)
+{
+    const char *prefix = sb_settings_str(s, "prefix");
+    char *conf = sb_asprintf("%s/%s%s", prefix, name, suffix), *what, *where;
     sb_buf_t out = {0};
     int rc = SB_OK;
 
     if (run_nginx_test(prefix, conf, &out) != 0) {
         what = complaint(out.data != NULL ? out.data : "");
-        rc = sb_err_set(err, 0, "nginx configuration is invalid: %s", what);
+        where = template_place(s, suffix, conf, what);
+        rc = sb_err_set(err, 0, "nginx configuration is invalid: %s%s", what, where);
+        free(where);
         free(what);
     }
     sb_buf_free(&out);
@@ -105,16 +126,15 @@ test_conf(const char *prefix, const char *name, const char *suffix, sb_err_t *er
 int
 sb_supervisor_try(const sb_settings_t *s, const char *suffix, sb_err_t *err)
 {
-    const char *prefix = sb_settings_str(s, "prefix");
     int rc;
 
     if (sb_paths_get()->nginx == NULL)
         return sb_err_set(err, 0, "nginx was not found on PATH");
-    rc = test_conf(prefix, "control.conf", suffix, err);
+    rc = test_conf(s, "control.conf", suffix, err);
     if (rc == SB_OK)
-        rc = test_conf(prefix, "nginx.conf", suffix, err);
+        rc = test_conf(s, "nginx.conf", suffix, err);
     if (rc == SB_OK)
-        rc = sb_preflight_run(s, err);
+        rc = sb_preflight_run(s, suffix, err);
     return rc;
 }
 
@@ -167,28 +187,48 @@ check_child(const super_t *sp, int out)
     _exit(err.message != NULL);
 }
 
+/* Calls fn for the trial of each file that a reload replaces: (trial, file). */
 static void
-drop_trial(const super_t *sp)
+for_trials(const super_t *sp, void (*fn)(const char *trial, const char *file))
 {
-    static const char *const names[] = {".kong_env.try", "nginx.conf.try", "control.conf.try"};
+    static const char *const settings[] = {".kong_env", ".nginx_template", NULL};
+    const char *const *const lists[] = {settings, sb_prefix_conf_names};
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char *path = sb_asprintf("%s/%s", sp->prefix, names[i]);
-        unlink(path);
-        free(path);
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        for (const char *const *name = lists[i]; *name != NULL; name++) {
+            char *file = sb_asprintf("%s/%s", sp->prefix, *name), *trial = sb_asprintf("%s.try", file);
+            fn(trial, file);
+            free(trial);
+            free(file);
+        }
     }
 }
 
-/* From here on the reload verb may leave the next one. */
+static void
+drop(const char *trial, const char *file)
+{
+    unlink(trial);
+}
+
+static void
+drop_trial(const super_t *sp)
+{
+    for_trials(sp, drop);
+}
+
+/* From here on the reload verb may leave the next ones. */
 static void
 take_next(const super_t *sp)
 {
-    char *next = env_path(sp->prefix, ".next"), *trial = env_path(sp->prefix, ".try");
+    static const char *const names[] = {".kong_env", ".nginx_template"};
 
     drop_trial(sp);
-    rename(next, trial); /* need not be there */
-    free(next);
-    free(trial);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *next = sb_asprintf("%s/%s.next", sp->prefix, names[i]), *trial = sb_asprintf("%s/%s.try", sp->prefix, names[i]);
+        rename(next, trial); /* need not be there */
+        free(next);
+        free(trial);
+    }
 }
 
 void
@@ -274,16 +314,15 @@ sb_super_reload_abort(super_t *sp)
 }
 
 static void
+replace(const char *trial, const char *file)
+{
+    rename(trial, file); /* those of the settings need not be there */
+}
+
+static void
 put_in_place(const super_t *sp)
 {
-    static const char *const names[] = {".kong_env", "nginx.conf", "control.conf"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char *to = sb_asprintf("%s/%s", sp->prefix, names[i]), *from = sb_asprintf("%s.try", to);
-        rename(from, to); /* .kong_env.try need not be there */
-        free(from);
-        free(to);
-    }
+    for_trials(sp, replace);
 }
 
 /* Opens what the new configurations ask for, for both instances or for none. */

@@ -105,10 +105,6 @@ WORDS = [
     ("migrations reset", 1, "", error("not a tty: invoke 'reset' non-interactively with the --yes flag")),
     ("migrations reset --yes", 1, "Database not bootstrapped, nothing to reset\n", ""),
     ("health --v", 1, "nginx.......not running\n\n", "Error: Kong is not running at {p}\n"),
-    ("start --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': custom templates are not available in this version; ")),
-    ("reload --nginx-conf-flags x", 1, "", re.compile("Error: option 'nginx-conf-flags': custom templates are not available")),
-    ("prepare --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': ")),
-    ("restart --nginx-conf x", 1, "", re.compile("Error: option 'nginx-conf': ")),
     ("roar", 0, re.compile(".*roar"), ""),
 ]
 

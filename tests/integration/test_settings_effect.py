@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from proxy_support import Raw, route_to
-from support import wait_for
+from support import Site, wait_for
 
 
 def seen_by_service(gw, **headers):
@@ -119,3 +119,23 @@ def test_error_logs(gateway):
     gw = gateway(proxy_error_log="logs/p.log", admin_error_log="logs/a.log", log_level="debug")
     wait_for(lambda: any("[debug]" in line or "[info]" in line for line in lines(gw.prefix / "logs" / "p.log")), "the proxy's error log")
     wait_for(lambda: lines(gw.prefix / "logs" / "a.log"), "control's error log")
+
+
+def test_included_servers(gateway, workdir, ports, echo_server):
+    """As the interface's documentation has it: a server in a file that nginx_http_include names. The proxy has it, control has not."""
+    port = ports.take()
+    (workdir / "my-server.conf").write_text(f"server {{\n  listen {port};\n  location / {{ return 202; }}\n}}\n")
+    (workdir / "dict.conf").write_text("lua_shared_dict mine 1m;\n")
+    gw = gateway(nginx_http_include=f"'{workdir}/*.conf'")
+    site = Site(f"http://127.0.0.1:{port}")
+    assert site.get("/").status_code == 202
+    assert str(workdir) in (gw.prefix / "nginx.conf").read_text() and str(workdir) not in (gw.prefix / "control.conf").read_text()
+    # The socket is the supervisor's, so other listeners can come and go beside it.
+    gw.settings["proxy_listen"] = f"127.0.0.1:{ports.take()}"
+    (gw.prefix / "kong.conf").write_text("")
+    gw.reload("-c", str(gw.prefix / "kong.conf"))
+    assert site.get("/").status_code == 202
+    site.close()
+    gw.settings["nginx_http_include"] = f"{workdir}/dict.conf"
+    gw.restart()
+    assert f"include {workdir}/dict.conf;" in (gw.prefix / "control.conf").read_text()
