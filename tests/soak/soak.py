@@ -20,6 +20,7 @@ import pathlib
 import queue
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -70,16 +71,26 @@ def target_servers(work, ports):
 
 
 class Memory:
-    """Private kilobytes of each process of the node, by time."""
+    """Private kilobytes of each process of the node, by time. Control keeps the pages of the record in memory (at most 64 MiB), and the record
+    grows with its log of changes: there, the size of the record is taken off."""
 
     def __init__(self, gw):
+        self.control = gw.workers("control")
         self.pids = {pid: f"proxy worker {i + 1}" for i, pid in enumerate(gw.workers("proxy"))}
-        self.pids.update((pid, "control worker") for pid in gw.workers("control"))
+        self.pids.update((pid, "control, without the record's pages") for pid in self.control)
         self.samples = {pid: [] for pid in self.pids}
+        self.record = gw.prefix / "store" / "silverback.db"
+
+    def record_kb(self):
+        db = sqlite3.connect(f"file:{self.record}?mode=ro", uri=True)
+        try:
+            return db.execute("select page_count * page_size / 1024 from pragma_page_count, pragma_page_size").fetchone()[0]
+        finally:
+            db.close()
 
     def sample(self, at):
         for pid, seen in self.samples.items():
-            seen.append((at, harness.private_kb(pid)))
+            seen.append((at, harness.private_kb(pid) - (self.record_kb() if pid in self.control else 0)))
 
     def rows(self):
         """(name, at the start, after warming up, at the end, growth by the fitted line, whether that is too much)"""
