@@ -108,7 +108,10 @@ def test_certificates_and_plugins(node, echo_server, plugin, workdir):
         local probe = { PRIORITY = 10, VERSION = "1.0.0" }
         function probe:access() kong.service.request.set_header("X-Version", kong.request.get_http_version()) end
         function probe:header_filter() kong.response.set_header("X-Probe", kong.request.get_scheme()) end
-        function probe:body_filter() kong.response.set_raw_body((kong.response.get_raw_body() or ""):upper()) end
+        function probe:body_filter()
+          local body = kong.response.get_raw_body()
+          if body then kong.response.set_raw_body(body:upper()) end
+        end
         return probe""")
     gw = node(plugins="bundled,probe3", lua_package_path=path)
     service, _ = route_to(gw, echo_server.url)
