@@ -185,6 +185,25 @@ def test_a_plugin_that_rewrites_the_body(gateway, service, plugin):
     assert answer_and_trailers(ask(Raw(gw.proxy_port)))[1:] == (b"HELLO", ["X-Sum: 1"])
 
 
+@pytest.mark.parametrize("gather", ["", "kong.response.get_raw_body()"], ids=["at_once", "gathering"])
+@pytest.mark.parametrize("body", ["other", ""])
+def test_a_plugin_that_ends_the_body_early(gateway, service, plugin, body, gather):
+    """Whatever it puts in place of the first piece, also nothing, is the whole answer; the next one is whole again."""
+    path = plugin("ender", f"""
+        local ender = {{ PRIORITY = 10, VERSION = "1.0.0" }}
+        function ender:body_filter()
+          {gather}
+          kong.response.set_raw_body("{body}")
+        end
+        return ender""")
+    gw = gateway(plugins="bundled,ender", lua_package_path=path)
+    made, _ = route_to(gw, service(b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n").url)
+    create(gw, f"/services/{made['id']}/plugins", name="ender")
+    raw = Raw(gw.proxy_port)
+    for _ in range(2):
+        assert answer_and_trailers(ask(raw))[1] == body.encode()
+
+
 def test_trailers_of_requests_end_here(gateway):
     """Streamed bodies too are framed anew: what follows the body is never the service's next request."""
     seen = []

@@ -106,8 +106,8 @@ def test_messages_and_pings(gateway, server, server_tls, scheme, service_scheme)
             for message in ("hello", "", "ü" * 1000, os.urandom(70000), "x" * (1 << 20)):
                 await ws.send(message)
                 assert await ws.recv() == message
-            await ws.send(["frag", "", "ment", "ed" * 50000])
-            assert await ws.recv() == "fragmented" + "ed" * 49999
+            await ws.send(["one", "", " two", " three" * 50000])
+            assert await ws.recv() == "one two" + " three" * 50000
             await ws.send("in parts")
             assert await ws.recv() == "one two three"
             await (await ws.ping(b"from the client"))

@@ -241,9 +241,12 @@ local function new(configuration)
     if ngx.arg[2] then
       ngx.arg[1] = body
     else
-      -- the rest of the service's body is not wanted: this is the last chunk
-      ngx.arg[1] = body
+      -- The rest of the service's body is not wanted: this is the last chunk. The mark needs bytes to stand on; they may go afterwards.
+      ngx.arg[1] = body ~= "" and body or " "
       ngx.arg[2] = true
+      if body == "" then
+        ngx.arg[1] = body
+      end
     end
   end
 
