@@ -14,6 +14,15 @@ from test_proxy_bodies import Scripted, read_head
 from tls_support import Cert, client_context
 
 
+PROTOCOLS = ["chat.v2", "chat"]
+
+
+def choose(*args):
+    """The server's favourite of what the client offers, or none: newer releases of websockets would refuse a client that offers none."""
+    offered = next(a for a in args if isinstance(a, (list, tuple)))  # (connection, offered), or before 14 (offered, known)
+    return next((p for p in PROTOCOLS if p in offered), None)
+
+
 class Server:
     """A websockets server on a thread of its own. What a client says first steers: see session()."""
 
@@ -31,7 +40,7 @@ class Server:
     async def main(self):
         self.stop = self.loop.create_future()
         async with websockets.serve(self.session, "127.0.0.1", 0, ssl=self.tls, max_size=None, ping_interval=None,
-                                    subprotocols=["chat.v2", "chat"]) as server:
+                                    subprotocols=PROTOCOLS, select_subprotocol=choose) as server:
             port = list(server.sockets)[0].getsockname()[1]
             self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{port}"
             self.ready.set()
