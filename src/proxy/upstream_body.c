@@ -76,9 +76,10 @@ sb_upstream_plain(void *data, ssize_t bytes)
 
 /* ---- chunks ---- */
 
-/* A piece of a raw buffer as a buffer of its own in the pipe's list of input. */
+/* The next bytes of a raw buffer as a buffer of its own in the pipe's list of input. It has the whole raw buffer's bounds: by them the pipe
+ * knows how much of its room is taken, and leaves one raw buffer free of what waits for the client. */
 static ngx_buf_t *
-piece(ngx_event_pipe_t *p, u_char *pos, size_t size)
+piece(ngx_event_pipe_t *p, const ngx_buf_t *raw, size_t size)
 {
     ngx_chain_t *link = ngx_chain_get_free_buf(p->pool, &p->free);
     ngx_buf_t *b;
@@ -87,8 +88,10 @@ piece(ngx_event_pipe_t *p, u_char *pos, size_t size)
         return NULL;
     b = link->buf;
     ngx_memzero(b, sizeof(*b));
-    b->pos = b->start = pos;
-    b->last = b->end = pos + size;
+    b->start = raw->start;
+    b->end = raw->end;
+    b->pos = raw->pos;
+    b->last = raw->pos + size;
     b->tag = p->tag;
     b->temporary = 1;
     b->recycled = 1;
@@ -137,7 +140,7 @@ chunked_pipe(ngx_event_pipe_t *p, ngx_buf_t *buf)
         return NGX_OK;
     while ((rc = parse(r, buf, x)) == NGX_OK) {
         size_t size = (size_t)ngx_min((off_t)(buf->last - buf->pos), x->chunked.size);
-        b = piece(p, buf->pos, size);
+        b = piece(p, buf, size);
         if (b == NULL)
             return NGX_ERROR;
         *link = b;
