@@ -12,6 +12,7 @@
 
 #define SEGMENTS_MAX 32
 #define INDEX_MAX    1000
+#define GAPS_MAX     20000 /* indexes left out, in a whole form */
 
 struct segment {
     const char *text; /* a member's name; NULL: an index */
@@ -91,9 +92,10 @@ get(json_t *at, const struct segment *s)
     return json_object_get(at, key);
 }
 
-/* Puts `v` (stolen) under `s`; false when `at` is not the container that `s` needs. */
+/* Puts `v` (stolen) under `s`; false when `at` is not the container that `s` needs, or too many indexes were left out. gaps: how many
+ * may still be. */
 static bool
-put(json_t *at, const struct segment *s, json_t *v)
+put(json_t *at, const struct segment *s, json_t *v, size_t *gaps)
 {
     char *key;
 
@@ -111,30 +113,36 @@ put(json_t *at, const struct segment *s, json_t *v)
         json_array_append_new(at, v);
         return true;
     }
-    while (json_array_size(at) <= s->index)
+    while (json_array_size(at) <= s->index && *gaps > 0) {
         json_array_append_new(at, json_null());
+        --*gaps;
+    }
+    if (json_array_size(at) <= s->index) {
+        json_decref(v);
+        return false;
+    }
     json_array_set_new(at, s->index, v);
     return true;
 }
 
 static bool
-put_value(json_t *at, const struct segment *s, json_t *value)
+put_value(json_t *at, const struct segment *s, json_t *value, size_t *gaps)
 {
     json_t *item;
     size_t i;
 
     if (s->text != NULL || !json_is_array(value))
-        return put(at, s, json_incref(value));
+        return put(at, s, json_incref(value), gaps);
     json_array_foreach(value, i, item)
     {
-        if (!put(at, s, json_incref(item)))
+        if (!put(at, s, json_incref(item), gaps))
             return false;
     }
     return true;
 }
 
 static bool
-insert(json_t *at, const struct path *p, json_t *value)
+insert(json_t *at, const struct path *p, json_t *value, size_t *gaps)
 {
     json_t *next;
     size_t i;
@@ -143,24 +151,25 @@ insert(json_t *at, const struct path *p, json_t *value)
         next = get(at, &p->s[i]);
         if (next == NULL || json_is_null(next)) {
             next = p->s[i + 1].text != NULL ? json_object() : json_array();
-            if (!put(at, &p->s[i], next))
+            if (!put(at, &p->s[i], next, gaps))
                 return false;
         }
         at = next;
     }
-    return put_value(at, &p->s[p->n - 1], value);
+    return put_value(at, &p->s[p->n - 1], value, gaps);
 }
 
 static json_t *
 untyped(const json_t *args)
 {
     json_t *out = json_object(), *v;
+    size_t gaps = GAPS_MAX;
     const char *name;
     struct path p;
 
     json_object_foreach((json_t *)args, name, v)
     {
-        if (!parse_name(name, &p) || !insert(out, &p, v))
+        if (!parse_name(name, &p) || !insert(out, &p, v, &gaps))
             json_object_set(out, name, v);
     }
     return out;

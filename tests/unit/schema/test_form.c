@@ -104,6 +104,38 @@ test_depth_is_bounded(void **state)
     json_decref(form);
 }
 
+/* A thousand names that leave out 999 indexes thirty times over would take hundreds of megabytes. */
+static void
+test_gaps_are_bounded(void **state)
+{
+    json_t *form = json_object(), *got;
+    char name[256];
+    int i, k, n;
+
+    (void)state;
+    for (i = 0; i < 1000; i++) {
+        n = snprintf(name, sizeof(name), "x%d", i);
+        for (k = 0; k < 30; k++)
+            n += snprintf(name + n, sizeof(name) - (size_t)n, "[1000]");
+        json_object_set_new(form, name, json_string("v"));
+    }
+    got = sb_schema_decode_form(NULL, NULL, form);
+    assert_string_equal(json_string_value(json_object_get(got, name)), "v"); /* the last one is no path any more */
+    json_decref(got);
+    json_decref(form);
+    form = json_object();
+    for (i = 1000; i > 0; i--) { /* whatever the order, indexes that are all there are fine */
+        snprintf(name, sizeof(name), "tags[%d]", i);
+        snprintf(name + 100, 16, "t%d", i);
+        json_object_set_new(form, name, json_string(name + 100));
+    }
+    got = sb_schema_decode_form(schema_of("services"), NULL, form);
+    assert_int_equal(json_array_size(json_object_get(got, "tags")), 1000);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(got, "tags"), 999)), "t1000");
+    json_decref(got);
+    json_decref(form);
+}
+
 static int
 setup(void **state)
 {
@@ -119,7 +151,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples),         cmocka_unit_test(test_types),
         cmocka_unit_test(test_plugins),          cmocka_unit_test(test_odd_names),
-        cmocka_unit_test(test_depth_is_bounded),
+        cmocka_unit_test(test_depth_is_bounded), cmocka_unit_test(test_gaps_are_bounded),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
