@@ -1,7 +1,7 @@
 /*
- * The hub: proxy workers connect to <prefix>/sockets/events.sock and are told, one line {"seq":n} per burst of commits, that the read model
- * has moved; an idle worker has nothing else to wake it. The same connection carries a worker's requests ({"id":n,"call":…}) and
- * their answers, and our questions to a worker ({"ask":n,…}, answered by {"answer":n,…}).
+ * The hub: proxy workers connect to <prefix>/sockets/events.sock and are told, one line {"seq":n} per burst of commits and at most one in
+ * TELL_MS, that the read model has moved; an idle worker has nothing else to wake it. The same connection carries a worker's requests
+ * ({"id":n,"call":…}) and their answers, and our questions to a worker ({"ask":n,…}, answered by {"answer":n,…}).
  *
  * Structures: `hub` with the listening connection and a list of peers, each with an input buffer (a partial line) and an output
  * buffer (what the socket did not take). A peer that sends rubbish, or does not read for 16 MiB, is dropped; it reconnects.
@@ -21,6 +21,7 @@
 #define MAX_LINE   (8u << 20)
 #define MAX_QUEUED (16u << 20)
 #define ANSWER_MS  5000
+#define TELL_MS    5 /* between two announcements: they wake idle workers, and busy ones look for themselves */
 
 /* A question that a worker has not answered yet. */
 struct question {
@@ -46,8 +47,11 @@ static struct {
     uint64_t next_id, next_question;
     sb_hub_call_pt call;
     sb_loop_task_t task;
-    atomic_bool posted;
+    atomic_bool posted; /* an announcement is on its way */
     atomic_ullong seq;
+    ngx_msec_t told; /* when it last was */
+    ngx_event_t timer;
+    ngx_connection_t dummy; /* what the timer logs through */
 } hub;
 
 static void
@@ -252,20 +256,39 @@ on_accept(ngx_event_t *ev)
 }
 
 static void
-announce(sb_loop_task_t *task)
+tell(ngx_event_t *ev)
 {
     ngx_queue_t *q, *next;
     char line[48];
 
-    (void)task;
+    (void)ev;
     atomic_store(&hub.posted, false);
-    snprintf(line, sizeof(line), "{\"seq\":%llu}", (unsigned long long)atomic_load(&hub.seq));
     if (hub.listener == NULL)
         return;
+    hub.told = ngx_current_msec;
+    snprintf(line, sizeof(line), "{\"seq\":%llu}", (unsigned long long)atomic_load(&hub.seq));
     for (q = ngx_queue_head(&hub.peers); q != ngx_queue_sentinel(&hub.peers); q = next) {
         next = ngx_queue_next(q);
         peer_send(ngx_queue_data(q, struct peer, link), line);
     }
+}
+
+static void
+announce(sb_loop_task_t *task)
+{
+    ngx_msec_t since = ngx_current_msec - hub.told;
+
+    (void)task;
+    if (hub.listener == NULL || since >= TELL_MS) {
+        tell(NULL);
+        return;
+    }
+    hub.dummy.fd = (ngx_socket_t)-1;
+    hub.timer.handler = tell;
+    hub.timer.data = &hub.dummy;
+    hub.timer.log = ngx_cycle->log;
+    hub.timer.cancelable = 1;
+    ngx_add_timer(&hub.timer, TELL_MS - since);
 }
 
 void
@@ -387,6 +410,8 @@ sb_hub_stop(void)
         return;
     while (!ngx_queue_empty(&hub.peers))
         peer_drop(ngx_queue_data(ngx_queue_head(&hub.peers), struct peer, link));
+    if (hub.timer.timer_set)
+        ngx_del_timer(&hub.timer);
     ngx_close_connection(hub.listener);
     hub.listener = NULL;
 }
