@@ -96,7 +96,7 @@ class Process:
 
 NGINX_HEAD = """
 daemon off; worker_processes 1; error_log {dir}/error.log warn; pid {dir}/nginx.pid; user www-data;
-events {{ worker_connections {connections}; }}
+events {{ worker_connections {connections}; multi_accept on; }}  # as the node has it
 http {{
   client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
   keepalive_requests 1000000000; keepalive_timeout 75s; sendfile on; tcp_nodelay on; tcp_nopush on;
