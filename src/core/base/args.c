@@ -1,5 +1,6 @@
 /* Query strings and cookies; see args.h. Nothing is allocated, and everything returned lies within what was given. */
 #include "core/base/args.h"
+#include "core/base/hex.h"
 
 #include <string.h>
 
@@ -34,15 +35,6 @@ sb_args_next(sb_str_t *query, sb_str_t *name, sb_str_t *value)
     return true;
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 size_t
 sb_args_decode(sb_str_t text, char *out)
 {
@@ -50,7 +42,7 @@ sb_args_decode(sb_str_t text, char *out)
 
     for (size_t i = 0; i < text.len; i++) {
         const char *s = text.data + i;
-        int hi = *s == '%' && text.len - i > 2 ? hex_value(s[1]) : -1, lo = hi >= 0 ? hex_value(s[2]) : -1;
+        int hi = *s == '%' && text.len - i > 2 ? sb_hex_value(s[1]) : -1, lo = hi >= 0 ? sb_hex_value(s[2]) : -1;
 
         i += lo >= 0 ? 2 : 0;
         out[n++] = lo >= 0 ? (char)(hi << 4 | lo) : *s == '+' ? ' ' : *s;

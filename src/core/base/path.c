@@ -3,18 +3,10 @@
  * the segment before it away. The output never overtakes the input, so that it may be done in place.
  */
 #include "core/base/path.h"
+#include "core/base/hex.h"
 
 #include <ctype.h>
 #include <string.h>
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static bool
 unreserved(int c)
@@ -28,7 +20,7 @@ take(const char *in, size_t left, char *out, size_t *n)
 {
     int hi, lo, c;
 
-    if (in[0] != '%' || left < 3 || (hi = hex_value(in[1])) < 0 || (lo = hex_value(in[2])) < 0) {
+    if (in[0] != '%' || left < 3 || (hi = sb_hex_value(in[1])) < 0 || (lo = sb_hex_value(in[2])) < 0) {
         out[(*n)++] = in[0];
         return 1;
     }

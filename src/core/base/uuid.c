@@ -1,22 +1,11 @@
 /* UUIDs and random bytes; see uuid.h. */
 #include "core/base/uuid.h"
+#include "core/base/hex.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 bool
 sb_uuid_parse(const char *text, size_t len, sb_uuid_t *out)
@@ -32,8 +21,8 @@ sb_uuid_parse(const char *text, size_t len, sb_uuid_t *out)
                 return false;
             continue;
         }
-        hi = hex_value(text[i]);
-        lo = hex_value(text[i + 1]);
+        hi = sb_hex_value(text[i]);
+        lo = sb_hex_value(text[i + 1]);
         if (hi < 0 || lo < 0)
             return false;
         out->b[n++] = (unsigned char)(hi << 4 | lo);
