@@ -1,5 +1,6 @@
 """What the tests of the proxy share: making entities, and talking HTTP byte by byte."""
 import socket
+import threading
 import uuid
 
 
@@ -21,6 +22,28 @@ def upstream(gw, name, targets, **fields):
     for target, weight in targets.items():
         create(gw, f"/upstreams/{name}/targets", target=target, weight=weight)
     return made
+
+
+class Accepting:
+    """A server that gives each connection to serve(sock), on a thread of its own."""
+
+    def __init__(self):
+        self.connections = 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                sock, _ = self.server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def close(self):
+        self.server.close()
 
 
 class Raw:

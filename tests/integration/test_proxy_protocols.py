@@ -6,14 +6,13 @@ import socket
 import ssl
 import struct
 import subprocess
-import threading
 
 import h2.connection
 import h2.events
 import pytest
 import websocket
 
-from proxy_support import Raw, create, route_to
+from proxy_support import Accepting, Raw, create, route_to
 
 
 def test_tls_listener_with_the_default_certificate(gateway, echo_server):
@@ -110,22 +109,10 @@ def test_grpc_clients_get_grpc_errors(gateway):
     assert answer["body"] == b""
 
 
-class WebSocketServer:
+class WebSocketServer(Accepting):
     """Echoes messages; the handshake's request is kept."""
 
-    def __init__(self):
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
-        self.request = None
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                sock, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+    request = None
 
     def serve(self, sock):
         stream = sock.makefile("rwb")
@@ -156,9 +143,6 @@ class WebSocketServer:
             size = bytes([length]) if length < 126 else b"\x7e" + struct.pack(">H", length) if length < 65536 else b"\x7f" + struct.pack(">Q", length)
             stream.write(head[:1] + size + data)
             stream.flush()
-
-    def close(self):
-        self.server.close()
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])

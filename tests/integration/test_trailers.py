@@ -1,35 +1,23 @@
 """Trailers: those of answers reach clients that can take them, those of requests end at the gateway."""
 import socket
-import threading
 import time
 
 import h2.events
 import pytest
 
-from proxy_support import Raw, create, route_to
+from proxy_support import Accepting, Raw, create, route_to
 from test_proxy_bodies import Scripted, read_head
 from test_proxy_protocols import H2Client
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
 
 
-class Service:
+class Service(Accepting):
     """Answers every request on every connection with the same bytes, whole or one by one."""
 
     def __init__(self, answer, one_by_one=False):
-        self.answer, self.one_by_one, self.connections = answer, one_by_one, 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                sock, _ = self.server.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        self.answer, self.one_by_one = answer, one_by_one
+        super().__init__()
 
     def serve(self, sock):
         with sock:
@@ -45,9 +33,6 @@ class Service:
                 for byte in self.answer:
                     sock.sendall(bytes([byte]))
                     time.sleep(0.001)  # so that reads see single bytes; nothing is judged by it
-
-    def close(self):
-        self.server.close()
 
 
 @pytest.fixture
